@@ -69,7 +69,7 @@ export BUILD_PACKAGES TEST_PACKAGES LINT_PACKAGES VALGRIND_PACKAGES
 # --- Variants and flags ---------------------------------------------------------------------------
 
 # The variant is named by VARIANT=, or by the file asked for.
-VARIANT ?= $(firstword $(foreach goal,$(filter build/%,$(MAKECMDGOALS)),$(word 2,$(subst /, ,$(goal)))) release)
+VARIANT ?= $(firstword $(word 2,$(subst /, ,$(filter build/%,$(MAKECMDGOALS)))) release)
 B       := build/$(VARIANT)
 
 PKG_CONFIG ?= pkg-config
@@ -77,8 +77,8 @@ LIBRARIES  := libwebsockets libmicrohttpd sqlite3 liblz4 libcurl inih jansson li
 LIB_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 LIB_LIBS   := $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null) -lmbedtls -lmbedx509 -lmbedcrypto
 
-# A compiler newer than the one the project is written with may know more warnings; they must stop nobody from
-# building it, so they are errors only with that one.
+# A compiler newer than the one the project is written with may know more warnings; they must stop nobody
+# from building it, so they are errors only with that one.
 WERROR ?= $(if $(filter 12,$(firstword $(subst ., ,$(shell $(CC) -dumpversion 2>/dev/null)))),1,0)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla \
@@ -116,7 +116,8 @@ embeds_sync/sandbox  := $(wildcard $(addprefix sync/sandbox/pages/*.,html css js
 embeds_sync/protocol := $(wildcard sync/protocol/dictionary-*.bin)
 
 # objects of a room, without its main.c
-objects = $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c))) $(addprefix $B/embed/,$(addsuffix .o,$(embeds_$(1))))
+objects = $(patsubst %.c,$B/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c))) \
+          $(patsubst %,$B/embed/%.o,$(embeds_$(1)))
 archive = $B/$(notdir $(1)).a
 
 unit_tests   := $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
@@ -125,21 +126,24 @@ shims        := $(patsubst %.c,$B/%.so,$(wildcard tests/daemon/shim_*.c))
 helpers      := $(patsubst %.c,$B/%,$(filter-out tests/daemon/shim_%,$(wildcard tests/daemon/*.c)))
 benches      := $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all tests setup setup-build setup-test setup-lint setup-valgrind run test bench lint asan valgrind format \
-        dictionary install clean force
+.PHONY: all tests benches setup setup-build setup-test setup-lint setup-valgrind run test bench lint asan \
+        valgrind format dictionary install clean force
 
 all: $(programs)
 
 tests: all $(unit_tests) $(shims) $(helpers)
 
+benches: $(benches)
+
 # --- Building -------------------------------------------------------------------------------------
+
+write_if_changed = mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
 
 # Rewritten only when the flags change, so that everything is then built again.
 $B/flags: force
-	@$(PKG_CONFIG) --exists $(LIBRARIES) || { echo 'Some libraries are missing; "make setup" installs them.' >&2; exit 1; }
-	@mkdir -p $(@D)
-	@printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(ALL_LIBS)' | cmp -s - $@ || \
-	    printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(ALL_LIBS)' >$@
+	@$(PKG_CONFIG) --exists $(LIBRARIES) || \
+	    { echo 'Some libraries are missing; "make setup" installs them.' >&2; exit 1; }
+	@$(call write_if_changed,$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(ALL_LIBS))
 
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
@@ -159,8 +163,7 @@ $(call archive,$(1)): $(call objects,$(1)) $B/$(1)/objects
 	@rm -f $$@
 	@ar qcs $$@ $(call objects,$(1))
 $B/$(1)/objects: force
-	@mkdir -p $$(@D)
-	@echo '$(call objects,$(1))' | cmp -s - $$@ || echo '$(call objects,$(1))' >$$@
+	@$$(call write_if_changed,$(call objects,$(1)))
 endef
 $(foreach room,$(rooms),$(eval $(call room_rules,$(room))))
 
@@ -170,7 +173,8 @@ every  := $(foreach room,$(ROOMS),$(call archive,$(room)))
 define link
 @mkdir -p $(@D)
 @echo "  LINK  $@"
-@$(CC) $(ALL_LDFLAGS) -pie -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(ALL_LIBS)
+@$(CC) $(ALL_LDFLAGS) -pie -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+    $(ALL_LIBS)
 endef
 
 $B/zajel-relay: $B/relay/main.o $(call archive,relay) $(common)
@@ -230,10 +234,12 @@ valgrind: setup-valgrind
 
 bench: setup-test
 	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=release all benches
-	@ZAJEL_BUILD=build/release tests/run bench
+	@for bench in $(wildcard tests/bench/bench_*.py) $(filter build/release/tests/bench/bench_%,$(benches)); do \
+	    case $$bench in *.py) python3 $$bench ;; *) $$bench ;; esac || exit 1; \
+	done
 
 lint: setup-lint
-	@tests/lint/run '$(ALL_CFLAGS)'
+	@tests/lint/run -std=c11 -D_GNU_SOURCE -I. $(LIB_CFLAGS)
 
 format: setup-lint
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -241,9 +247,6 @@ format: setup-lint
 dictionary: setup-build
 	@$(MAKE) --no-print-directory -s VARIANT=release build/release/tests/bench/train
 	build/release/tests/bench/train
-
-.PHONY: benches
-benches: $(benches)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/zajel

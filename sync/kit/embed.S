@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Puts one file into a program as it is. The Makefile assembles this once for each such file, with EMBED_FILE and
- * EMBED_NAME defined; embed.h declares what comes out. */
+/* Puts one file into a program as it is. The Makefile assembles this once for each such file, with EMBED_FILE
+ * and EMBED_NAME defined; embed.h declares what comes out. */
 #ifdef __CET__
 #include <cet.h> /* Marks the object as safe for control-flow protection: one unmarked object turns it off. */
 #endif
