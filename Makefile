@@ -21,10 +21,11 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 
-PREFIX  ?= /usr/local
-UNITDIR ?= $(PREFIX)/lib/systemd/system
-JOBS    ?= $(shell nproc)
-ROOMS   ?= relay sync/gateway sync/sandbox sync/kit sync/protocol
+PREFIX      ?= /usr/local
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+JOBS        ?= $(shell nproc)
+ROOMS       ?= relay sync/gateway sync/sandbox sync/kit sync/protocol
 
 # --- Packages -------------------------------------------------------------------------------------
 # One line each: package, or package:command where any program of that name will do; then what for.
@@ -249,10 +250,12 @@ dictionary: setup-build
 	build/release/tests/bench/train
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/doc/zajel
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/share/doc/zajel $(UNITDIR) $(SYSUSERSDIR))
 	install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin
-	sed 's,@PREFIX@,$(PREFIX),g' packaging/zajel-relay.service >$(DESTDIR)$(UNITDIR)/zajel-relay.service
-	sed 's,@PREFIX@,$(PREFIX),g' packaging/zajel-gateway.service >$(DESTDIR)$(UNITDIR)/zajel-gateway.service
+	for unit in zajel-relay.service zajel-gateway.service; do \
+	    sed 's,@PREFIX@,$(PREFIX),g' packaging/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
+	install -m 644 packaging/zajel.sysusers $(DESTDIR)$(SYSUSERSDIR)/zajel.conf
 	install -m 644 README.md LICENSE packaging/relay.conf.example packaging/gateway.conf.example \
 	    $(DESTDIR)$(PREFIX)/share/doc/zajel
 
