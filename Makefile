@@ -243,7 +243,7 @@ lint: setup-lint
 	@tests/lint/run -std=c11 -D_GNU_SOURCE -I. $(LIB_CFLAGS)
 
 format: setup-lint
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 
 dictionary: setup-build
 	@$(MAKE) --no-print-directory -s VARIANT=release build/release/tests/bench/train

@@ -9,7 +9,8 @@
  *     EMBED_DECLARE(phone_html);
  *
  * at the top of the file that does it, and use embed_phone_html[] and embed_phone_html_size (bytes). A zero
- * byte, not counted, follows the contents. They live as long as the program and cannot be written. */
+ * byte, not counted, follows the contents. They live as long as the program and cannot be written.
+ * sync/protocol may not include this and declares its dictionary's two symbols itself. */
 #ifndef ZAJEL_KIT_EMBED_H
 #define ZAJEL_KIT_EMBED_H
 
