@@ -10,7 +10,7 @@
 #   make asan       unit and daemon tests under the address and undefined behaviour sanitizers
 #   make valgrind   unit tests under valgrind
 #   make format     lays the C code out by .clang-format
-#   make dictionary trains the compression dictionary
+#   make dictionary trains a compression dictionary (TRAFFIC="files, one JSON message a line")
 #   make install    to $(DESTDIR)$(PREFIX)
 #
 # Objects lie under build/<variant>/. `make build/asan/zajel-relay` builds one file of a variant.
@@ -25,6 +25,7 @@ PREFIX      ?= /usr/local
 UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 JOBS        ?= $(shell nproc)
+TRAFFIC     ?= $(wildcard tests/fixtures/*.jsonl tests/fixtures/*.jsonl.gz)
 ROOMS       ?= relay sync/gateway sync/sandbox sync/kit sync/protocol
 
 # --- Packages -------------------------------------------------------------------------------------
@@ -247,13 +248,15 @@ format: setup-lint
 
 dictionary: setup-build
 	@$(MAKE) --no-print-directory -s VARIANT=release build/release/tests/bench/train
-	build/release/tests/bench/train
+	zcat -f $(TRAFFIC) | build/release/tests/bench/train >build/dictionary.bin
+	@echo 'build/dictionary.bin is trained. Both ends know a dictionary by its number: it becomes a new file,'
+	@echo 'sync/protocol/dictionary-N.bin, and never replaces an old one.'
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/share/doc/zajel $(UNITDIR) $(SYSUSERSDIR))
 	install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin
 	for unit in zajel-relay.service zajel-gateway.service; do \
-	    sed 's,@PREFIX@,$(PREFIX),g' packaging/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	    sed 's,@PREFIX@,$(PREFIX),g' packaging/$$unit | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit; \
 	done
 	install -m 644 packaging/zajel.sysusers $(DESTDIR)$(SYSUSERSDIR)/zajel.conf
 	install -m 644 README.md LICENSE packaging/relay.conf.example packaging/gateway.conf.example \
