@@ -217,25 +217,26 @@ setup-valgrind:
 
 # --- Doing something with it ----------------------------------------------------------------------
 # Each asks make again for what it builds: the libraries may only have come with the setup before.
+again = $(MAKE) --no-print-directory -s $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 run: setup-build
-	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=release all
+	+@$(again) VARIANT=release all
 	@exec sync/sandbox/run
 
 test: setup-test
-	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=release tests
+	+@$(again) VARIANT=release tests
 	@ZAJEL_BUILD=build/release tests/run unit daemon clients browser
 
 asan: setup-test
-	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=asan tests
+	+@$(again) VARIANT=asan tests
 	@ZAJEL_BUILD=build/asan tests/run unit daemon
 
 valgrind: setup-valgrind
-	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=release tests
+	+@$(again) VARIANT=release tests
 	@ZAJEL_BUILD=build/release tests/run valgrind
 
 bench: setup-test
-	@$(MAKE) --no-print-directory -s -j$(JOBS) VARIANT=release all benches
+	+@$(again) VARIANT=release all benches
 	@for bench in $(wildcard tests/bench/bench_*.py) $(filter build/release/tests/bench/bench_%,$(benches)); do \
 	    case $$bench in *.py) python3 $$bench ;; *) $$bench ;; esac || exit 1; \
 	done
@@ -247,7 +248,7 @@ format: setup-lint
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 
 dictionary: setup-build
-	@$(MAKE) --no-print-directory -s VARIANT=release build/release/tests/bench/train
+	+@$(again) VARIANT=release build/release/tests/bench/train
 	zcat -f $(TRAFFIC) | build/release/tests/bench/train >build/dictionary.bin
 	@echo 'build/dictionary.bin is trained. Both ends know a dictionary by its number: it becomes a new file,'
 	@echo 'sync/protocol/dictionary-N.bin, and never replaces an old one.'
