@@ -59,8 +59,8 @@ int seal_sha256(struct slice bytes, uint8_t out[SEAL_HASH_BYTES])
 {
     size_t length = 0;
 
-    return seal_status(psa_hash_compute(PSA_ALG_SHA_256, seal_pointer(bytes), bytes.length, out,
-                                        SEAL_HASH_BYTES, &length));
+    return seal_status(
+        psa_hash_compute(PSA_ALG_SHA_256, seal_pointer(bytes), bytes.length, out, SEAL_HASH_BYTES, &length));
 }
 
 int seal_sha256_parts(const struct slice *parts, size_t count, uint8_t out[SEAL_HASH_BYTES])
