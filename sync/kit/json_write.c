@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trees as text. The library's own writer is not used: its reals are not the shortest, and its escapes are
+ * upper-case. */
+#include "sync/kit/json.h"
+
+#include "sync/protocol/status.h"
+
+static void write_unit(struct text *out, uint32_t unit)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char form[6] = {
+        '\\', 'u', digits[unit >> 12 & 15], digits[unit >> 8 & 15], digits[unit >> 4 & 15], digits[unit & 15]
+    };
+
+    text_add(out, slice_of(form, sizeof form));
+}
+
+/* The character that begins at `at`; strings in a tree are always whole UTF-8. Returns its length. */
+static size_t utf8_take(const uint8_t *at, uint32_t *out)
+{
+    if (at[0] < 0xe0) {
+        *out = (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
+        return 2;
+    }
+    if (at[0] < 0xf0) {
+        *out = (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+        return 3;
+    }
+    *out = (at[0] & 0x07u) << 18 | (at[1] & 0x3fu) << 12 | (at[2] & 0x3fu) << 6 | (at[3] & 0x3fu);
+    return 4;
+}
+
+/* Escapes the character at `at`. Returns the bytes it took. */
+static size_t write_escaped(struct text *out, const uint8_t *at)
+{
+    static const char named[] = "b\bt\tn\nf\fr\r\"\"\\\\";
+    uint32_t c;
+    size_t length;
+
+    for (size_t i = 0; i + 1 < sizeof named; i += 2)
+        if ((char)*at == named[i + 1]) {
+            text_add(out, slice_of("\\", 1));
+            text_add(out, slice_of(named + i, 1));
+            return 1;
+        }
+    if (*at < 0x80) {
+        write_unit(out, *at);
+        return 1;
+    }
+    length = utf8_take(at, &c);
+    if (c >= 0x10000) {
+        write_unit(out, 0xd800 + ((c - 0x10000) >> 10));
+        write_unit(out, 0xdc00 + ((c - 0x10000) & 0x3ff));
+    } else {
+        write_unit(out, c);
+    }
+    return length;
+}
+
+static void write_string(struct text *out, struct slice string, bool ascii)
+{
+    size_t from = 0, i = 0;
+
+    text_add(out, slice_of("\"", 1));
+    while (i < string.length) {
+        uint8_t c = string.at[i];
+
+        if (c >= ' ' && c != '"' && c != '\\' && (!ascii || c < 0x7f)) {
+            i++;
+            continue;
+        }
+        text_add(out, slice_of(string.at + from, i - from));
+        i += write_escaped(out, string.at + i);
+        from = i;
+    }
+    if (i > from)
+        text_add(out, slice_of(string.at + from, i - from));
+    text_add(out, slice_of("\"", 1));
+}
+
+static void write_value(struct text *out, const struct json *v, bool ascii);
+
+static void write_array(struct text *out, const struct json *v, bool ascii)
+{
+    text_puts(out, "[");
+    for (size_t i = 0; i < json_count(v); i++) {
+        if (i > 0)
+            text_puts(out, ",");
+        write_value(out, json_at(v, i), ascii);
+    }
+    text_puts(out, "]");
+}
+
+static void write_object(struct text *out, const struct json *v, bool ascii)
+{
+    struct json *value;
+    struct slice key;
+    void *walk = NULL;
+    const char *between = "{";
+
+    while (json_each(v, &walk, &key, &value)) {
+        text_puts(out, between);
+        write_string(out, key, ascii);
+        text_puts(out, ":");
+        write_value(out, value, ascii);
+        between = ",";
+    }
+    text_puts(out, *between == '{' ? "{}" : "}");
+}
+
+static void write_value(struct text *out, const struct json *v, bool ascii)
+{
+    switch (json_type(v)) {
+    case JSON_NULL: text_puts(out, "null"); break;
+    case JSON_FALSE: text_puts(out, "false"); break;
+    case JSON_TRUE: text_puts(out, "true"); break;
+    case JSON_INTEGER: text_printf(out, "%lld", (long long)json_integer(v, 0)); break;
+    case JSON_REAL: text_real(out, json_real(v, 0)); break;
+    case JSON_STRING: write_string(out, json_string(v), ascii); break;
+    case JSON_ARRAY: write_array(out, v, ascii); break;
+    case JSON_OBJECT: write_object(out, v, ascii); break;
+    }
+}
+
+int json_write_ascii(const struct json *v, struct text *out)
+{
+    write_value(out, v, true);
+    return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+int json_write(const struct json *v, struct text *out)
+{
+    write_value(out, v, false);
+    return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
