@@ -6,7 +6,7 @@
 
 struct slice slice_of(const void *at, size_t length)
 {
-    return (struct slice){.at = at, .length = length};
+    return (struct slice){ .at = at, .length = length };
 }
 
 struct slice slice_text(const char *text)
@@ -27,12 +27,12 @@ bool slice_is(struct slice a, const char *text)
 struct reader reader_of(struct slice bytes)
 {
     /* An empty slice may be NULL, and adding to NULL is undefined. */
-    return (struct reader){.at = bytes.at, .end = bytes.length ? bytes.at + bytes.length : bytes.at};
+    return (struct reader){ .at = bytes.at, .end = bytes.length ? bytes.at + bytes.length : bytes.at };
 }
 
 struct slice reader_take(struct reader *r, size_t length)
 {
-    struct slice taken = {0};
+    struct slice taken = { 0 };
 
     if (r->failed || length > reader_left(r)) {
         r->failed = true;
@@ -110,7 +110,7 @@ bool reader_done(const struct reader *r)
 
 struct writer writer_of(void *at, size_t room)
 {
-    return (struct writer){.at = at, .room = room};
+    return (struct writer){ .at = at, .room = room };
 }
 
 void writer_bytes(struct writer *w, struct slice bytes)

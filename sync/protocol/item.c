@@ -57,7 +57,7 @@ int item_read(struct slice bytes, struct item *out)
     uint8_t head = reader_u8(&r);
     uint8_t kind = head & KIND_MASK;
     uint8_t form = head >> FORM_SHIFT & FORM_MASK;
-    struct item item = {.at_s = reader_varint(&r)};
+    struct item item = { .at_s = reader_varint(&r) };
     uint64_t ttl_s = 0;
 
     if (head & HAS_NUMBER)

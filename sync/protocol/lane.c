@@ -13,11 +13,9 @@ struct lane_rule {
 
 /* Design section 5. Chat has its window's end where that is known; a day is what stands in for it. */
 static const struct lane_rule rules[LANE_COUNT] = {
-    [LANE_URGENT] = {"urgent", 300, 0},
-    [LANE_ALERT] = {"alert", 86400, 8},
-    [LANE_CHAT] = {"chat", 86400, 4},
-    [LANE_DOCUMENT] = {"document", 604800, 2},
-    [LANE_BULK] = {"bulk", 259200, 1},
+    [LANE_URGENT] = { "urgent", 300, 0 }, [LANE_ALERT] = { "alert", 86400, 8 },
+    [LANE_CHAT] = { "chat", 86400, 4 },   [LANE_DOCUMENT] = { "document", 604800, 2 },
+    [LANE_BULK] = { "bulk", 259200, 1 },
 };
 
 static const struct lane_rule *lane_rule(enum lane lane)

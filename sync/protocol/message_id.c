@@ -31,7 +31,7 @@ int message_id_unpack(struct slice bytes, struct message_id *out)
 {
     struct reader r = reader_of(bytes);
     uint8_t version = reader_u8(&r);
-    struct message_id id = {.branch = reader_u32(&r), .epoch = reader_u64(&r)};
+    struct message_id id = { .branch = reader_u32(&r), .epoch = reader_u64(&r) };
     uint8_t lane = reader_u8(&r);
 
     id.seq = reader_varint(&r);
@@ -63,8 +63,8 @@ size_t message_id_format(const struct message_id *id, char out[MESSAGE_ID_TEXT_M
     return at;
 }
 
-/* The bytes that a base64url text stands for. False for other characters, an impossible length, spare bits that are
- * not zero, or more than room. */
+/* The bytes that a base64url text stands for. False for other characters, an impossible length, spare bits
+ * that are not zero, or more than room. */
 static bool decode(struct slice text, uint8_t *out, size_t room, size_t *length)
 {
     uint32_t bits = 0;
