@@ -190,9 +190,13 @@ int keyring_make(struct keyring *k, uint32_t index, epoch_id *out)
     assert(!ring_find(k, index));
     if ((status = ring_new_name(k, &epoch, &path)) == STATUS_OK &&
         (status = seal_random(bytes, sizeof bytes)) == STATUS_OK &&
-        (status = file_write(path, slice_of(bytes, sizeof bytes), 0600)) == STATUS_OK &&
-        (status = ring_add(k, index, epoch)) == STATUS_OK)
-        *out = epoch;
+        (status = ring_add(k, index, epoch)) == STATUS_OK) {
+        status = file_write(path, slice_of(bytes, sizeof bytes), 0600);
+        if (status == STATUS_OK)
+            *out = epoch;
+        else
+            k->count--; /* The entry just added. */
+    }
     explicit_bzero(bytes, sizeof bytes);
     free(path);
     return status;
@@ -287,6 +291,8 @@ int row_unseal(struct keyring *k, struct row_place place, struct slice aad, stru
     if (r.failed || index < 1 || index > INDEX_MAX || reader_left(&r) < SEAL_TAG_BYTES)
         return STATUS_CORRUPT;
     place.index = (uint32_t)index;
+    if (!ring_find(k, place.index)) /* The store has no such epoch: it is the number that is damaged. */
+        return STATUS_CORRUPT;
     if ((status = ring_key(k, place.index, &key)) != STATUS_OK ||
         (status = row_aad(&place, aad, stack, &heap, &whole)) != STATUS_OK)
         return status;

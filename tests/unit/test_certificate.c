@@ -180,7 +180,8 @@ static void its_fingerprint_is_the_one_openssl_prints(void **state)
     char command[256], line[256], hex[65], *out = line;
     FILE *pipe;
 
-    snprintf(command, sizeof command, "openssl x509 -in '%s/client.pem' -noout -fingerprint -sha256", w->folder);
+    snprintf(command, sizeof command, "openssl x509 -in '%s/client.pem' -noout -fingerprint -sha256",
+             w->folder);
     pipe = popen(command, "r"); /* NOLINT: as above. */
     assert_non_null(pipe);
     assert_non_null(fgets(line, sizeof line, pipe));
@@ -229,8 +230,9 @@ static void refuses_what_it_cannot_vouch_for(void **state)
     request = request_of(w, "another issuer's key");
     assert_int_equal(certificate_issue(&request, w->client_key.at, w->ca.at, w->server_key.at, &out),
                      STATUS_INVALID);
-    assert_int_equal(certificate_read("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &facts),
-                     STATUS_INVALID);
+    assert_int_equal(
+        certificate_read("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &facts),
+        STATUS_INVALID);
     assert_int_equal(out.length, 0);
     text_free(&out);
 }
