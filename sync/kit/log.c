@@ -75,13 +75,14 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
     if (level < atomic_load(&level_least))
         return;
     length = log_head(line, sizeof line - 2, level, event);
-    if (*format)
-        line[length++] = ' ';
+    line[length++] = ' ';
     va_start(list, format);
     more = vsnprintf(line + length, sizeof line - length, format, list);
     va_end(list);
-    if (more < 0)
+    if (more <= 0) {
         more = 0;
+        line[--length] = '\0';
+    }
     /* One line is one event: nothing that came in a value may begin another. */
     for (char *at = line; at < line + sizeof line && *at; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7f)

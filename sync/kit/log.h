@@ -14,8 +14,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 void log_set_level(enum log_level least); /* Until told otherwise: info. */
 
 /* One line: ts=2026-11-24T07:00:00.000Z level=info event=EVENT and then the pairs of format ("branch=%s
- * bytes=%zu"; "" for none). In one write(2). Values that may hold spaces or come from outside go through
- * log_quote. A line too long is cut and ends in cut=yes; control bytes become '?'. */
+ * bytes=%zu"; "%s", "" for none). In one write(2). Values that may hold spaces or come from outside go
+ * through log_quote. A line too long is cut and ends in cut=yes; control bytes become '?'. */
 void log_event(enum log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
