@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sync/kit/link.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <libwebsockets.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include "sync/kit/file.h"
+#include "sync/kit/link_queue.h"
+#include "sync/kit/link_url.h"
+#include "sync/kit/listener.h"
+#include "sync/kit/resolver.h"
+#include "sync/protocol/status.h"
+
+#define LINK_PATH "/sync"
+#define LINK_FRAGMENT_BYTES 16384u /* One TLS record; a control frame waits for no more than this. */
+#define LINK_UNSENT_BYTES 16384    /* In the kernel and not sent: what urgent frames can be late by. */
+#define LINK_RECEIVE_BYTES 4096u   /* Each connection keeps one such buffer for ever. */
+#define LINK_QUEUE_MESSAGES 4u     /* Of the largest size; link.h promises it. */
+#define LINK_CLOSE_MS_MAX 2000u   /* For what is queued and the close frame; a stopping daemon has no more. */
+#define LINK_PEM_BYTES_MAX 65536u /* A chain of ten certificates is a third of it. */
+#define LINK_HEADER_IDLE_S 5u     /* A request's head must be whole by then. */
+#define LINK_TICKETS 1u           /* One ticket less to send in each handshake: 700 bytes. */
+#define LINK_REASON_BYTES_MAX \
+    123u /* RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. \
+          */
+
+enum link_state {
+    LINK_STARTING,   /* A client's, waiting for its first round or for the host's address. */
+    LINK_CONNECTING, /* TCP, TLS and upgrade. */
+    LINK_UP,
+    LINK_CLOSING, /* What is queued goes out, then the close frame; or the peer's close is being answered. */
+    LINK_GONE,    /* lws has let go of it; `down` is due in the next round. */
+};
+
+struct link {
+    struct loop *loop;
+    struct link_server *server; /* One of the two. */
+    struct link_client *client;
+    const struct link_events *events;
+    void *owner;
+    struct link *next, **place; /* In its server's or client's list. */
+    struct lws *wsi;            /* NULL when lws has none for it. Its opaque pointer is this link, or NULL. */
+    enum link_state state;
+    struct loop_timer timer; /* What it is due for follows from the state. */
+    uint64_t deadline_ms;
+    size_t message_bytes_max;
+
+    struct link_queue queue;
+    uint8_t *inbound; /* A message of which more is to come. */
+    size_t inbound_length, inbound_room;
+
+    bool paused;
+    bool close_sent;
+    uint16_t close_code; /* Ours. */
+    char close_reason[LINK_REASON_BYTES_MAX + 1];
+    uint16_t peer_code;
+    char why[96];
+};
+
+struct link_server {
+    struct loop *loop;
+    struct lws_vhost *vhost;
+    struct listener *listener;
+    struct link_server_options options;
+    char *certificate_file, *key_file, *client_ca_file;
+    struct link *links;
+    unsigned link_count;
+    bool closed; /* Only lws still knows it, until its last connection is gone. */
+};
+
+struct link_client {
+    struct loop *loop;
+    struct lws_vhost *vhost;
+    struct link_client_options options;
+    struct link_url url;
+    struct resolver *resolver;
+    struct link *links;
+    bool closing;
+};
+
+/* The session looks after silence itself, and knows what a byte costs: lws sends no pings. */
+static const lws_retry_bo_t link_no_pings = { .secs_since_valid_ping = 0, .secs_since_valid_hangup = 0 };
+
+static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                         size_t length);
+
+static const struct lws_protocols link_protocols[] = {
+    { .name = LINK_SUBPROTOCOL, .callback = link_callback, .rx_buffer_size = LINK_RECEIVE_BYTES },
+    { .name = NULL },
+};
+
+/* --- A link's life ---------------------------------------------------------------------------- */
+
+static void link_timer_ready(void *owner);
+
+static void link_free(struct link *k)
+{
+    loop_timer_close(&k->timer);
+    link_queue_free(&k->queue);
+    free(k->inbound);
+    free(k);
+}
+
+static struct link *link_new(struct loop *l, const struct link_events *events, size_t message_bytes_max)
+{
+    struct link *k = calloc(1, sizeof *k);
+
+    if (!k)
+        return NULL;
+    k->loop = l;
+    k->events = events;
+    k->message_bytes_max = message_bytes_max;
+    k->queue.room_before = LWS_PRE;
+    k->queue.memory_max = LINK_QUEUE_MESSAGES * message_bytes_max;
+    if (loop_timer_open(&k->timer, l, link_timer_ready, k) != STATUS_OK) {
+        free(k);
+        return NULL;
+    }
+    return k;
+}
+
+static void link_enlist(struct link *k, struct link **list)
+{
+    k->next = *list;
+    k->place = list;
+    if (k->next)
+        k->next->place = &k->next;
+    *list = k;
+}
+
+static void link_say_why(struct link *k, const char *why)
+{
+    if (!k->why[0])
+        snprintf(k->why, sizeof k->why, "%s", why);
+}
+
+/* lws closes the connection in its own time and no longer knows us. */
+static void link_let_go(struct link *k)
+{
+    if (!k->wsi)
+        return;
+    lws_set_opaque_user_data(k->wsi, NULL);
+    lws_set_timeout(k->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    k->wsi = NULL;
+}
+
+static void link_end(struct link *k, const char *why)
+{
+    if (k->state == LINK_GONE)
+        return;
+    link_say_why(k, why);
+    link_let_go(k);
+    k->state = LINK_GONE;
+    loop_timer_set(&k->timer, loop_now_ms());
+}
+
+/* The last act: only from the loop itself, or from the close of its server or client. */
+static void link_finish(struct link *k)
+{
+    assert(k->state == LINK_GONE);
+    *k->place = k->next;
+    if (k->next)
+        k->next->place = k->place;
+    if (k->server)
+        k->server->link_count--;
+    k->events->down(k->owner, k, k->peer_code, k->why);
+    link_free(k);
+}
+
+static void link_finish_all(struct link **list, const char *why)
+{
+    while (*list) {
+        struct link *k = *list;
+        link_end(k, why);
+        link_finish(k);
+    }
+}
+
+static void link_start(struct link *k);
+
+static void link_timer_ready(void *owner)
+{
+    struct link *k = owner;
+
+    switch (k->state) {
+    case LINK_STARTING:
+        if (loop_now_ms() >= k->deadline_ms)
+            link_end(k, "the host's name was not resolved in time");
+        else
+            link_start(k);
+        break;
+    case LINK_CONNECTING:
+        resolver_doubt(k->client->resolver);
+        link_end(k, "not connected in time");
+        break;
+    case LINK_UP: break;
+    case LINK_CLOSING: link_end(k, "not closed in time"); break;
+    case LINK_GONE: link_finish(k); break;
+    }
+}
+
+static void link_begin_closing(struct link *k, const char *why)
+{
+    link_say_why(k, why);
+    k->state = LINK_CLOSING;
+    loop_timer_set(&k->timer, loop_now_ms() + LINK_CLOSE_MS_MAX);
+}
+
+void link_close(struct link *k, uint16_t code, const char *reason)
+{
+    switch (k->state) {
+    case LINK_STARTING:
+    case LINK_CONNECTING: link_end(k, "closed here"); break;
+    case LINK_UP:
+        k->close_code = code ? code : LWS_CLOSE_STATUS_NORMAL;
+        snprintf(k->close_reason, sizeof k->close_reason, "%s", reason ? reason : "");
+        link_begin_closing(k, "closed here");
+        lws_callback_on_writable(k->wsi);
+        break;
+    case LINK_CLOSING:
+    case LINK_GONE: break;
+    }
+}
+
+void link_set_owner(struct link *k, void *owner)
+{
+    k->owner = owner;
+}
+
+void link_pause(struct link *k, bool paused)
+{
+    k->paused = paused;
+    if (k->state == LINK_UP)
+        lws_rx_flow_control(k->wsi, !paused);
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+int link_send(struct link *k, struct slice bytes)
+{
+    int status;
+
+    if (k->state != LINK_UP)
+        return STATUS_UNAVAILABLE;
+    if (bytes.length > k->message_bytes_max)
+        return STATUS_TOO_LARGE;
+    status = link_queue_add(&k->queue, bytes);
+    if (status == STATUS_OK)
+        lws_callback_on_writable(k->wsi);
+    return status;
+}
+
+size_t link_queued_bytes(const struct link *k)
+{
+    return k->queue.bytes;
+}
+
+static int link_close_now(struct link *k, uint16_t code, const char *reason)
+{
+    k->close_sent = true;
+    lws_close_reason(k->wsi, (enum lws_close_status)code, (unsigned char *)(uintptr_t)reason, strlen(reason));
+    return -1;
+}
+
+/* One fragment at a time. lws overwrites the bytes before it, which are sent already. */
+static int link_write(struct link *k)
+{
+    struct link_queue_piece piece;
+    int flags;
+
+    if (k->close_sent)
+        return 0;
+    if (!link_queue_next(&k->queue, LINK_FRAGMENT_BYTES, &piece))
+        return k->close_code ? link_close_now(k, k->close_code, k->close_reason) : 0;
+    flags = lws_write_ws_flags(LWS_WRITE_BINARY, piece.begins, piece.ends);
+    if (lws_write(k->wsi, piece.at, piece.length, (enum lws_write_protocol)flags) < (int)piece.length)
+        return -1;
+    link_queue_take(&k->queue, &piece);
+    if (k->queue.first || k->close_code)
+        lws_callback_on_writable(k->wsi);
+    return 0;
+}
+
+/* --- Receiving -------------------------------------------------------------------------------- */
+
+static int link_refuse(struct link *k, uint16_t code, const char *why)
+{
+    link_begin_closing(k, why);
+    return link_close_now(k, code, why);
+}
+
+static bool link_keep(struct link *k, const void *at, size_t length)
+{
+    size_t need = k->inbound_length + length;
+
+    if (need > k->inbound_room) {
+        size_t room = k->inbound_room * 2 > need ? k->inbound_room * 2 : need;
+        room = room < k->message_bytes_max ? room : k->message_bytes_max;
+        uint8_t *grown = realloc(k->inbound, room);
+        if (!grown)
+            return false;
+        k->inbound = grown;
+        k->inbound_room = room;
+    }
+    if (length)
+        memcpy(k->inbound + k->inbound_length, at, length);
+    k->inbound_length = need;
+    return true;
+}
+
+/* After the message event the link may have been closed, or its server or client even: the caller asks lws
+ * anew. */
+static int link_receive(struct link *k, const void *at, size_t length)
+{
+    bool whole = lws_is_final_fragment(k->wsi);
+    uint8_t *kept;
+    size_t kept_length;
+
+    if (k->state != LINK_UP)
+        return 0;
+    if (!lws_frame_is_binary(k->wsi))
+        return link_refuse(k, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "not a binary message");
+    if (length > k->message_bytes_max - k->inbound_length)
+        return link_refuse(k, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
+    if (whole && !k->inbound_length) {
+        k->events->message(k->owner, k, slice_of(at, length));
+        return 0;
+    }
+    if (!link_keep(k, at, length))
+        return link_refuse(k, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION, "out of memory");
+    if (!whole)
+        return 0;
+    /* Between messages a link holds no buffer: thousands are idle at a time. */
+    kept = k->inbound;
+    kept_length = k->inbound_length;
+    k->inbound = NULL;
+    k->inbound_length = k->inbound_room = 0;
+    k->events->message(k->owner, k, slice_of(kept, kept_length));
+    free(kept);
+    return 0;
+}
+
+static void link_hear_close(struct link *k, const uint8_t *at, size_t length)
+{
+    if (length >= 2)
+        k->peer_code = (uint16_t)(at[0] << 8 | at[1]);
+    link_begin_closing(k, "closed by the peer");
+}
+
+static void link_tune(struct link *k)
+{
+    int fd = lws_get_socket_fd(k->wsi), on = 1, unsent = LINK_UNSENT_BYTES;
+
+    /* Both only make it quicker: a kernel without them still carries the link. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+}
+
+static void link_rise(struct link *k)
+{
+    link_tune(k);
+    k->state = LINK_UP;
+    loop_timer_set(&k->timer, UINT64_MAX);
+    if (k->paused)
+        lws_rx_flow_control(k->wsi, 0);
+    k->events->up(k->owner, k);
+}
+
+/* --- The server's door ------------------------------------------------------------------------ */
+
+/* A certificate's one common name, as text without a NUL. */
+static bool link_peer_name(X509 *certificate, char *out, size_t room)
+{
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1), length;
+    unsigned char *text = NULL;
+    bool good;
+
+    if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0)
+        return false;
+    length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    good = length > 0 && (size_t)length < room && !memchr(text, '\0', (size_t)length);
+    if (good) {
+        memcpy(out, text, (size_t)length);
+        out[length] = '\0';
+    }
+    OPENSSL_free(text);
+    return good;
+}
+
+static void *link_ask_owner(struct link_server *s, X509 *certificate)
+{
+    char name[128];
+    uint8_t fingerprint[EVP_MAX_MD_SIZE];
+    unsigned fingerprint_length = 0;
+    struct tm until;
+
+    if (!link_peer_name(certificate, name, sizeof name) ||
+        X509_digest(certificate, EVP_sha256(), fingerprint, &fingerprint_length) != 1 ||
+        fingerprint_length != 32 || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &until) != 1)
+        return NULL;
+    return s->options.events->admit(s->options.owner, name, fingerprint, timegm(&until));
+}
+
+static bool link_asks_for_us(struct lws *wsi)
+{
+    char path[sizeof LINK_PATH + 1], protocols[sizeof LINK_SUBPROTOCOL + 1];
+
+    return lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) > 0 && strcmp(path, LINK_PATH) == 0 &&
+           lws_hdr_copy(wsi, protocols, sizeof protocols, WSI_TOKEN_PROTOCOL) > 0 &&
+           strcmp(protocols, LINK_SUBPROTOCOL) == 0;
+}
+
+/* Decides on each connection anew: the handshake's own check of the chain is skipped when a TLS session
+ * resumes. */
+static int link_admit(struct lws *wsi)
+{
+    struct link_server *s = lws_vhost_user(lws_get_vhost(wsi));
+    SSL *tls = lws_get_ssl(wsi);
+    X509 *certificate;
+    struct link *k;
+
+    if (s->closed || !link_asks_for_us(wsi) || !tls || SSL_get_verify_result(tls) != X509_V_OK ||
+        s->link_count >= s->options.links_max)
+        return 1;
+    certificate = SSL_get1_peer_certificate(tls);
+    if (!certificate)
+        return 1;
+    k = link_new(s->loop, s->options.events, s->options.message_bytes_max);
+    if (k)
+        k->owner = link_ask_owner(s, certificate);
+    X509_free(certificate);
+    if (!k)
+        return 1;
+    if (!k->owner) {
+        link_free(k);
+        return 1;
+    }
+    k->server = s;
+    k->wsi = wsi;
+    k->state = LINK_CONNECTING;
+    s->link_count++;
+    link_enlist(k, &s->links);
+    lws_set_opaque_user_data(wsi, k);
+    return 0;
+}
+
+/* --- What lws tells --------------------------------------------------------------------------- */
+
+static void link_set_up_tls(SSL_CTX *tls, bool server)
+{
+    static const unsigned char context[] = LINK_SUBPROTOCOL;
+
+    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    if (!server)
+        return;
+    SSL_CTX_set_session_id_context(tls, context, sizeof context - 1);
+    SSL_CTX_set_num_tickets(tls, LINK_TICKETS);
+}
+
+/* Events of one link. The link is looked up again for each: it may have let go of the connection. */
+static int link_event(struct link *k, enum lws_callback_reasons reason, void *in, size_t length)
+{
+    switch ((int)reason) {
+    case LWS_CALLBACK_ESTABLISHED:
+    case LWS_CALLBACK_CLIENT_ESTABLISHED: link_rise(k); return 0;
+    case LWS_CALLBACK_RECEIVE:
+    case LWS_CALLBACK_CLIENT_RECEIVE: return link_receive(k, in, length);
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+    case LWS_CALLBACK_CLIENT_WRITEABLE: return link_write(k);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: link_hear_close(k, in, length); return 0;
+    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+        if (k->state == LINK_CONNECTING)
+            resolver_doubt(k->client->resolver);
+        link_say_why(k, in ? in : "not connected");
+        return 0;
+    case LWS_CALLBACK_WSI_DESTROY:
+        /* The one event that always comes: an error of a connection being made is not always told. */
+        k->wsi = NULL;
+        link_end(k, k->state == LINK_UP ? "connection lost" : "refused or cut before it was up");
+        return 0;
+    default: return 0;
+    }
+}
+
+static bool link_is_event(enum lws_callback_reasons reason)
+{
+    switch ((int)reason) {
+    case LWS_CALLBACK_ESTABLISHED:
+    case LWS_CALLBACK_CLIENT_ESTABLISHED:
+    case LWS_CALLBACK_RECEIVE:
+    case LWS_CALLBACK_CLIENT_RECEIVE:
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+    case LWS_CALLBACK_CLIENT_WRITEABLE:
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+    case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+    case LWS_CALLBACK_WSI_DESTROY: return true;
+    default: return false;
+    }
+}
+
+static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                         size_t length)
+{
+    struct link *k;
+    int answer;
+
+    if (link_is_event(reason)) {
+        k = lws_get_opaque_user_data(wsi);
+        answer = k ? link_event(k, reason, in, length) : -1;
+        return reason == LWS_CALLBACK_WSI_DESTROY ? 0 : answer;
+    }
+    switch ((int)reason) {
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: return link_admit(wsi);
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: link_set_up_tls(user, true); return 0;
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS: link_set_up_tls(user, false); return 0;
+    case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION: return length ? 0 : 1;
+    case LWS_CALLBACK_HTTP: (void)lws_return_http_status(wsi, HTTP_STATUS_NOT_FOUND, NULL); return -1;
+    default: return 0;
+    }
+}
+
+/* --- Server ----------------------------------------------------------------------------------- */
+
+static void link_accepted(void *owner, int fd)
+{
+    struct link_server *s = owner;
+
+    /* lws closes it when it cannot take it. */
+    (void)lws_adopt_socket_vhost(s->vhost, fd);
+}
+
+/* lws calls it when nothing of the vhost is left: some rounds after its destruction was asked for, and, some
+ * versions, when it could not be made. */
+static void link_server_free(struct lws_vhost *vhost, void *server)
+{
+    struct link_server *s = server;
+
+    (void)vhost;
+    if (!s->closed)
+        return;
+    free(s->certificate_file);
+    free(s->key_file);
+    free(s->client_ca_file);
+    free(s);
+}
+
+static int link_server_prepare(struct link_server *s)
+{
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = link_protocols,
+        .vhost_name = "link-server",
+        .user = s,
+        .finalize = link_server_free,
+        .finalize_arg = s,
+        .ssl_cert_filepath = s->certificate_file,
+        .ssl_private_key_filepath = s->key_file,
+        .ssl_ca_filepath = s->client_ca_file,
+        .alpn = "http/1.1",
+        .retry_and_idle_policy = &link_no_pings,
+        .timeout_secs_ah_idle = LINK_HEADER_IDLE_S,
+        /* A client certificate is asked for, and link_admit() insists on it. */
+        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+                   LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT |
+                   LWS_SERVER_OPTION_PEER_CERT_NOT_REQUIRED,
+    };
+
+    s->vhost = lws_create_vhost(loop_context(s->loop), &info);
+    return s->vhost ? STATUS_OK : STATUS_INVALID;
+}
+
+int link_server_open(struct link_server **out, struct loop *l, const struct link_server_options *options)
+{
+    struct link_server *s = calloc(1, sizeof *s);
+    int status = STATUS_NO_MEMORY;
+
+    *out = NULL;
+    if (!s)
+        return status;
+    s->loop = l;
+    s->options = *options;
+    s->certificate_file = strdup(options->certificate_file);
+    s->key_file = strdup(options->key_file);
+    s->client_ca_file = strdup(options->client_ca_file);
+    if (!s->certificate_file || !s->key_file || !s->client_ca_file)
+        goto fail;
+    if ((status = link_server_prepare(s)) != STATUS_OK ||
+        (status = listener_open(&s->listener, l, options->host, options->port, link_accepted, s)) !=
+            STATUS_OK)
+        goto fail;
+    *out = s;
+    return STATUS_OK;
+fail:
+    link_server_close(s);
+    return status;
+}
+
+uint16_t link_server_port(const struct link_server *s)
+{
+    return listener_port(s->listener);
+}
+
+int link_server_reload(struct link_server *s)
+{
+    return lws_tls_cert_updated(loop_context(s->loop), s->certificate_file, s->key_file, NULL, 0, NULL, 0) ==
+                   0
+               ? STATUS_OK
+               : STATUS_INVALID;
+}
+
+void link_server_close(struct link_server *s)
+{
+    if (!s)
+        return;
+    listener_close(s->listener);
+    link_finish_all(&s->links, "closed here");
+    s->closed = true;
+    if (s->vhost)
+        lws_vhost_destroy(s->vhost);
+    else
+        link_server_free(NULL, s);
+}
+
+/* --- Client ----------------------------------------------------------------------------------- */
+
+static void link_connect_to(struct link *k, const char *address)
+{
+    struct link_client *c = k->client;
+    struct lws_client_connect_info info = {
+        .context = loop_context(c->loop),
+        .vhost = c->vhost,
+        .address = address,
+        .port = c->url.port,
+        .path = c->url.path,
+        .host = c->url.host, /* The server's certificate must be for this one. */
+        .protocol = LINK_SUBPROTOCOL,
+        .local_protocol_name = LINK_SUBPROTOCOL,
+        .ssl_connection = LCCSCF_USE_SSL,
+        .alpn = "http/1.1",
+        .retry_and_idle_policy = &link_no_pings,
+        .opaque_user_data = k,
+        .ietf_version_or_minus_one = -1,
+    };
+    struct lws *wsi;
+
+    k->state = LINK_CONNECTING;
+    loop_timer_set(&k->timer, k->deadline_ms);
+    wsi = lws_client_connect_via_info(&info);
+    if (!wsi)
+        link_end(k, "no connection could be begun");
+    else if (k->state != LINK_GONE)
+        k->wsi = wsi;
+}
+
+static void link_start(struct link *k)
+{
+    const char *address;
+
+    switch (resolver_address(k->client->resolver, &address)) {
+    case STATUS_OK: link_connect_to(k, address); break;
+    case STATUS_BUSY: loop_timer_set(&k->timer, k->deadline_ms); break;
+    default: link_end(k, "the host's name could not be looked up"); break;
+    }
+}
+
+static void link_client_resolved(void *owner, const char *address)
+{
+    struct link_client *c = owner;
+
+    for (struct link *k = c->links, *next; k; k = next) {
+        next = k->next;
+        if (k->state != LINK_STARTING)
+            continue;
+        if (address)
+            link_connect_to(k, address);
+        else
+            link_end(k, "the host's name is not known");
+    }
+}
+
+/* The identity goes in as bytes: lws shares the TLS state of clients with equal file names, and so would go
+ * on with a certificate that has been renewed. */
+static int link_client_prepare(struct link_client *c, struct text *ca, struct text *certificate,
+                               struct text *key)
+{
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN,
+        .protocols = link_protocols,
+        .vhost_name = "link-client",
+        .connect_timeout_secs = (unsigned)(c->options.connect_ms_max / 1000u + 1),
+        .alpn = "http/1.1",
+        .retry_and_idle_policy = &link_no_pings,
+        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
+    };
+    int status;
+
+    if ((status = file_read(c->options.ca_file, LINK_PEM_BYTES_MAX, ca)) != STATUS_OK)
+        return status;
+    if (c->options.certificate_file &&
+        ((status = file_read(c->options.certificate_file, LINK_PEM_BYTES_MAX, certificate)) != STATUS_OK ||
+         (status = file_read(c->options.key_file, LINK_PEM_BYTES_MAX, key)) != STATUS_OK))
+        return status;
+    info.client_ssl_ca_mem = ca->at;
+    info.client_ssl_ca_mem_len = (unsigned)ca->length;
+    info.client_ssl_cert_mem = certificate->at;
+    info.client_ssl_cert_mem_len = (unsigned)certificate->length;
+    info.client_ssl_key_mem = key->at;
+    info.client_ssl_key_mem_len = (unsigned)key->length;
+    c->vhost = lws_create_vhost(loop_context(c->loop), &info);
+    return c->vhost ? STATUS_OK : STATUS_INVALID;
+}
+
+int link_client_open(struct link_client **out, struct loop *l, const struct link_client_options *options)
+{
+    struct link_client *c = calloc(1, sizeof *c);
+    struct text ca = { 0 }, certificate = { 0 }, key = { 0 };
+    int status = STATUS_NO_MEMORY;
+
+    *out = NULL;
+    if (!c)
+        return status;
+    c->loop = l;
+    c->options = *options;
+    if ((status = link_url_read(&c->url, options->url)) == STATUS_OK &&
+        (status = resolver_open(&c->resolver, l, c->url.host, link_client_resolved, c)) == STATUS_OK)
+        status = link_client_prepare(c, &ca, &certificate, &key);
+    text_free(&ca);
+    text_free(&certificate);
+    text_wipe(&key);
+    if (status == STATUS_OK)
+        *out = c;
+    else
+        link_client_close(c);
+    return status;
+}
+
+int link_connect(struct link_client *c, struct link **out)
+{
+    struct link *k;
+
+    *out = NULL;
+    if (c->closing)
+        return STATUS_UNAVAILABLE;
+    k = link_new(c->loop, c->options.events, c->options.message_bytes_max);
+    if (!k)
+        return STATUS_NO_MEMORY;
+    k->client = c;
+    k->owner = c->options.owner;
+    k->deadline_ms = loop_now_ms() + c->options.connect_ms_max;
+    link_enlist(k, &c->links);
+    /* Begun in the loop: whatever lws calls back at once is then told there too. */
+    loop_timer_set(&k->timer, loop_now_ms());
+    *out = k;
+    return STATUS_OK;
+}
+
+void link_client_close(struct link_client *c)
+{
+    if (!c)
+        return;
+    c->closing = true;
+    link_finish_all(&c->links, "closed here");
+    if (c->vhost)
+        lws_vhost_destroy(c->vhost);
+    resolver_close(c->resolver);
+    free(c);
+}
