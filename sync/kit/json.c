@@ -42,6 +42,7 @@
 
 #include "sync/protocol/status.h"
 #include "sync/protocol/tagged.h"
+#include "sync/protocol/utf8.h"
 
 _Static_assert(JSON_DEPTH_MAX == TAGGED_DEPTH_MAX, "what can be read can be sent");
 
@@ -387,7 +388,7 @@ int json_set(struct json *object, const char *key, struct json *value)
     }
     if (json_object_set_new(in(object), key, in(value)) == 0)
         return STATUS_OK;
-    return text_is_utf8(slice_text(key)) ? STATUS_NO_MEMORY : STATUS_INVALID;
+    return utf8_valid(slice_text(key)) ? STATUS_NO_MEMORY : STATUS_INVALID;
 }
 
 int json_add(struct json *array, struct json *value)
@@ -489,7 +490,7 @@ static int untag_string(struct slice text, json_t **out)
 {
     const char *at = text.at ? (const char *)text.at : "";
 
-    if (!text_is_utf8(text))
+    if (!utf8_valid(text))
         return STATUS_PEER_MALFORMED;
     return untag_made(json_stringn_nocheck(at, text.length), out);
 }

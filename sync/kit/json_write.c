@@ -3,7 +3,10 @@
  * upper-case. */
 #include "sync/kit/json.h"
 
+#include <assert.h>
+
 #include "sync/protocol/status.h"
+#include "sync/protocol/utf8.h"
 
 static void write_unit(struct text *out, uint32_t unit)
 {
@@ -15,46 +18,28 @@ static void write_unit(struct text *out, uint32_t unit)
     text_add(out, slice_of(form, sizeof form));
 }
 
-/* The character that begins at `at`; strings in a tree are always whole UTF-8. Returns its length. */
-static size_t utf8_take(const uint8_t *at, uint32_t *out)
-{
-    if (at[0] < 0xe0) {
-        *out = (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu);
-        return 2;
-    }
-    if (at[0] < 0xf0) {
-        *out = (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
-        return 3;
-    }
-    *out = (at[0] & 0x07u) << 18 | (at[1] & 0x3fu) << 12 | (at[2] & 0x3fu) << 6 | (at[3] & 0x3fu);
-    return 4;
-}
-
-/* Escapes the character at `at`. Returns the bytes it took. */
-static size_t write_escaped(struct text *out, const uint8_t *at)
+/* Escapes the character with which rest begins; strings in a tree are always whole UTF-8. Returns its length.
+ */
+static size_t write_escaped(struct text *out, struct slice rest)
 {
     static const char named[] = "b\bt\tn\nf\fr\r\"\"\\\\";
-    uint32_t c;
-    size_t length;
+    struct reader r = reader_of(rest);
+    uint32_t c = utf8_take(&r);
 
+    assert(!r.failed);
     for (size_t i = 0; i + 1 < sizeof named; i += 2)
-        if ((char)*at == named[i + 1]) {
+        if (c == (uint8_t)named[i + 1]) {
             text_add(out, slice_of("\\", 1));
             text_add(out, slice_of(named + i, 1));
             return 1;
         }
-    if (*at < 0x80) {
-        write_unit(out, *at);
-        return 1;
-    }
-    length = utf8_take(at, &c);
     if (c >= 0x10000) {
         write_unit(out, 0xd800 + ((c - 0x10000) >> 10));
         write_unit(out, 0xdc00 + ((c - 0x10000) & 0x3ff));
     } else {
         write_unit(out, c);
     }
-    return length;
+    return rest.length - reader_left(&r);
 }
 
 static void write_string(struct text *out, struct slice string, bool ascii)
@@ -70,7 +55,7 @@ static void write_string(struct text *out, struct slice string, bool ascii)
             continue;
         }
         text_add(out, slice_of(string.at + from, i - from));
-        i += write_escaped(out, string.at + i);
+        i += write_escaped(out, slice_of(string.at + i, string.length - i));
         from = i;
     }
     if (i > from)

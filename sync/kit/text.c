@@ -163,37 +163,6 @@ void text_wipe(struct text *t)
     text_free(t);
 }
 
-/* How many bytes the character has that begins with first, and between what its second byte lies (RFC 3629,
- * section 4). 0: nothing begins so. */
-static size_t utf8_length(uint8_t first, uint8_t *low, uint8_t *high)
-{
-    *low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    *high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (first < 0x80)
-        return 1;
-    if (first < 0xc2 || first > 0xf4)
-        return 0;
-    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
-bool text_is_utf8(struct slice text)
-{
-    size_t i = 0;
-
-    while (i < text.length) {
-        uint8_t low, high;
-        size_t length = utf8_length(text.at[i], &low, &high);
-
-        if (length == 0 || length > text.length - i)
-            return false;
-        for (size_t k = 1; k < length; k++, low = 0x80, high = 0xbf)
-            if (text.at[i + k] < low || text.at[i + k] > high)
-                return false;
-        i += length;
-    }
-    return true;
-}
-
 void text_hex(struct slice bytes, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -25,9 +25,6 @@ void text_clear(struct text *t); /* Length 0, keeps the room. */
 void text_free(struct text *t);  /* Back to {0}. */
 void text_wipe(struct text *t);  /* Overwrites, then frees: for secrets. */
 
-/* Whole UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
-bool text_is_utf8(struct slice text);
-
 /* Lower-case hex; out has room for 2 * length + 1. */
 void text_hex(struct slice bytes, char *out);
 /* Reads hex of exactly length bytes. STATUS_INVALID otherwise. */

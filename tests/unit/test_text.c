@@ -120,44 +120,6 @@ static void writes_the_shortest_real_that_reads_back(void **state)
     }
 }
 
-static void tells_whole_utf8_from_the_rest(void **state)
-{
-    static const char *const good[] = { "",
-                                        "abc",
-                                        "\xc2\x80",
-                                        "\xdf\xbf",
-                                        "\xe0\xa0\x80",
-                                        "\xed\x9f\xbf",
-                                        "\xee\x80\x80",
-                                        "\xef\xbf\xbf",
-                                        "\xf0\x90\x80\x80",
-                                        "\xf4\x8f\xbf\xbf",
-                                        "a\xd8\xb2z" };
-    static const char *const bad[] = { "\x80",
-                                       "\xc0\x80",
-                                       "\xc1\xbf",
-                                       "\xc2",
-                                       "\xc2 ",
-                                       "\xe0\x9f\xbf",
-                                       "\xed\xa0\x80",
-                                       "\xe1\x80",
-                                       "\xe1\x80 ",
-                                       "\xf0\x8f\xbf\xbf",
-                                       "\xf4\x90\x80\x80",
-                                       "\xf5\x80\x80\x80",
-                                       "\xf1\x80\x80",
-                                       "\xff",
-                                       "\xfe",
-                                       "a\xbf" };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
-        assert_true(text_is_utf8(slice_text(good[i])));
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(text_is_utf8(slice_text(bad[i])));
-    assert_true(text_is_utf8(slice_of("a\0b", 3)));
-}
-
 static void writes_and_reads_hex(void **state)
 {
     const uint8_t bytes[] = { 0x00, 0x0f, 0xf0, 0xff, 0xa5 };
@@ -184,7 +146,6 @@ int main(void)
         cmocka_unit_test(prints_at_every_length_around_its_room),
         cmocka_unit_test(does_nothing_more_once_it_failed),
         cmocka_unit_test(writes_the_shortest_real_that_reads_back),
-        cmocka_unit_test(tells_whole_utf8_from_the_rest),
         cmocka_unit_test(writes_and_reads_hex),
     };
 
