@@ -223,7 +223,7 @@ static int set_parties(mbedtls_x509write_cert *w, const char *common_name, const
         if (mbedtls_x509_dn_gets(signer, sizeof signer, &issuer->subject) < 0)
             return STATUS_INVALID;
     } else {
-        strcpy(signer, subject);
+        stpcpy(signer, subject);
     }
     if (mbedtls_x509write_crt_set_subject_name(w, subject) != 0 ||
         mbedtls_x509write_crt_set_issuer_name(w, signer) != 0)

@@ -9,15 +9,16 @@
 int certificate_make_key(struct text *key_pem);
 
 struct certificate_request {
-    const char *common_name;   /* Branch id, or the gateway's name. */
-    const char *const *names;  /* subjectAltName: DNS names and IP literals; NULL for a client. */
+    const char *common_name;  /* Branch id, or the gateway's name. */
+    const char *const *names; /* subjectAltName: DNS names and IP literals; NULL for a client. */
     size_t name_count;
     bool is_ca;
-    bool is_server;            /* extendedKeyUsage serverAuth, else clientAuth; neither for a CA. */
-    int64_t from_s, until_s;   /* Unix seconds. */
+    bool is_server;          /* extendedKeyUsage serverAuth, else clientAuth; neither for a CA. */
+    int64_t from_s, until_s; /* Unix seconds. */
 };
 
-/* Issues a certificate for the public half of subject_key_pem. issuer_* NULL: self-signed. Serial: 16 random bytes. */
+/* Issues a certificate for the public half of subject_key_pem. issuer_* NULL: self-signed. Serial: 16 random
+ * bytes. */
 int certificate_issue(const struct certificate_request *request, const char *subject_key_pem,
                       const char *issuer_cert_pem, const char *issuer_key_pem, struct text *cert_pem);
 

@@ -17,8 +17,7 @@
 #include "sync/protocol/status.h"
 
 #define PAGE_BYTES 4096
-#define WAL_PAGES_MAX \
-    1000 /* Then a checkpoint: the fewest bytes written per message (storage.md section 4). */
+#define WAL_PAGES_MAX 1000 /* Then a checkpoint: fewer and more pages both write more bytes per message. */
 #define STATEMENTS_MAX 512 /* All SQL is literal text: more would mean that it is made at run time. */
 
 struct cached {
@@ -280,7 +279,7 @@ static char *db_uri(const char *path)
             *at++ = *c;
         }
     }
-    strcpy(at, suffix);
+    stpcpy(at, suffix);
     return uri;
 }
 

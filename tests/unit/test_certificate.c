@@ -135,6 +135,17 @@ static void openssl_accepts_a_client_as_a_client_only(void **state)
     assert_false(openssl_says(w, "verify -x509_strict -CAfile ca.pem -purpose sslclient", "server.pem"));
 }
 
+static void only_the_ca_is_one_and_makes_no_others(void **state)
+{
+    const struct world *w = *state;
+
+    assert_true(
+        openssl_says(w, "x509 -noout -ext basicConstraints -in ca.pem | grep", "'CA:TRUE, pathlen:0'"));
+    assert_true(openssl_says(w, "x509 -noout -ext basicConstraints -in ca.pem | grep", "critical"));
+    assert_true(openssl_says(w, "x509 -noout -ext basicConstraints -in server.pem | grep", "CA:FALSE"));
+    assert_true(openssl_says(w, "x509 -noout -ext basicConstraints -in client.pem | grep", "CA:FALSE"));
+}
+
 static void openssl_reads_the_key(void **state)
 {
     const struct world *w = *state;
@@ -242,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(openssl_accepts_a_server_under_each_of_its_names),
         cmocka_unit_test(openssl_accepts_a_client_as_a_client_only),
+        cmocka_unit_test(only_the_ca_is_one_and_makes_no_others),
         cmocka_unit_test(openssl_reads_the_key),
         cmocka_unit_test(a_client_can_issue_nothing),
         cmocka_unit_test(tells_the_facts),
