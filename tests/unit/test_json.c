@@ -291,7 +291,8 @@ static void comes_back_equal_from_the_tagged_form(void **state)
 {
     static const char *const bodies[] = {
         "{\"messaging_product\":\"whatsapp\",\"to\":\"254700000001\",\"type\":\"text\","
-        "\"text\":{\"preview_url\":false,\"body\":\"\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7 \xf0\x9f\x90\xa6\"}}",
+        "\"text\":{\"preview_url\":false,\"body\":"
+        "\"\xd9\x85\xd8\xb1\xd8\xad\xd8\xa8\xd8\xa7 \xf0\x9f\x90\xa6\"}}",
         "[-0.0,1e308,5e-324,0.1,9223372036854775807,-9223372036854775808,0,-1,1.0]",
         "[\"\",\"a\\u0000b\",\"0012\",\"wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBI=\",\"1718000000\"]",
         "{\"b\":{},\"a\":[],\"\":null,\"c\":[{\"x\":[true,false,null]}]}",
