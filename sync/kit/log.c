@@ -51,6 +51,7 @@ static size_t log_cut(char *line, size_t room)
 {
     size_t length = room - sizeof CUT_MARK;
     bool quoted = false;
+    const char *mark;
 
     /* Not between a backslash and what it escapes. */
     for (size_t i = 0; i < length; i++) {
@@ -61,8 +62,9 @@ static size_t log_cut(char *line, size_t room)
         else if (line[i] == '"')
             quoted = !quoted;
     }
-    strcpy(line + length, quoted ? CUT_MARK : CUT_MARK + 1);
-    return length + strlen(line + length);
+    mark = quoted ? CUT_MARK : CUT_MARK + 1;
+    memcpy(line + length, mark, strlen(mark) + 1);
+    return length + strlen(mark);
 }
 
 void log_event(enum log_level level, const char *event, const char *format, ...)

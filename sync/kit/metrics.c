@@ -110,7 +110,7 @@ static double cpu_seconds(void)
     struct timespec used = { 0 };
 
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
-    return (double)used.tv_sec + (double)(used.tv_nsec / 1000000) / 1000;
+    return (double)used.tv_sec + round((double)used.tv_nsec / 1e6) / 1e3;
 }
 
 static double open_fds(void)
