@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <libwebsockets.h>
 #include <openssl/ssl.h>
@@ -29,6 +30,8 @@
 #define LINK_CLOSE_MS_MAX 2000u   /* For what is queued and the close frame; a stopping daemon has no more. */
 #define LINK_PEM_BYTES_MAX 65536u /* A chain of ten certificates is a third of it. */
 #define LINK_HEADER_IDLE_S 5u     /* A request's head must be whole by then. */
+#define LINK_CUTS_MAX 3           /* One for the TLS close, one for TCP's, one to spare. */
+#define LINK_STRANGERS_MAX 128u   /* Connections that are no links yet; more are closed at once. */
 #define LINK_TICKETS 1u           /* One ticket less to send in each handshake: 700 bytes. */
 #define LINK_REASON_BYTES_MAX \
     123u /* RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. \
@@ -36,7 +39,7 @@
 
 enum link_state {
     LINK_STARTING,   /* A client's, waiting for its first round or for the host's address. */
-    LINK_CONNECTING, /* TCP, TLS and upgrade. */
+    LINK_CONNECTING, /* TCP, TLS and upgrade. A server's has no owner before it is admitted. */
     LINK_UP,
     LINK_CLOSING, /* What is queued goes out, then the close frame; or the peer's close is being answered. */
     LINK_GONE,    /* lws has let go of it; `down` is due in the next round. */
@@ -59,6 +62,7 @@ struct link {
     uint8_t *inbound; /* A message of which more is to come. */
     size_t inbound_length, inbound_room;
 
+    bool admitted; /* By a server's owner. */
     bool paused;
     bool close_sent;
     uint16_t close_code; /* Ours. */
@@ -74,8 +78,7 @@ struct link_server {
     struct link_server_options options;
     char *certificate_file, *key_file, *client_ca_file;
     struct link *links;
-    unsigned link_count;
-    bool closed; /* Only lws still knows it, until its last connection is gone. */
+    unsigned link_count, connection_count;
 };
 
 struct link_client {
@@ -172,15 +175,28 @@ static void link_finish(struct link *k)
     if (k->next)
         k->next->place = k->place;
     if (k->server)
+        k->server->connection_count--;
+    if (k->server && k->admitted)
         k->server->link_count--;
-    k->events->down(k->owner, k, k->peer_code, k->why);
+    if (k->client || k->admitted)
+        k->events->down(k->owner, k, k->peer_code, k->why);
     link_free(k);
+}
+
+/* Not from within an event. lws's first close may only begin to end TLS; it then waits for the peer, but a
+ * vhost is gone at once only when nothing of it is left. */
+static void link_cut(struct link *k)
+{
+    for (int tries = 0; k->wsi && tries < LINK_CUTS_MAX; tries++)
+        lws_set_timeout(k->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
 static void link_finish_all(struct link **list, const char *why)
 {
     while (*list) {
         struct link *k = *list;
+        link_say_why(k, why);
+        link_cut(k);
         link_end(k, why);
         link_finish(k);
     }
@@ -423,35 +439,24 @@ static bool link_asks_for_us(struct lws *wsi)
 
 /* Decides on each connection anew: the handshake's own check of the chain is skipped when a TLS session
  * resumes. */
-static int link_admit(struct lws *wsi)
+static int link_admit(struct link *k)
 {
-    struct link_server *s = lws_vhost_user(lws_get_vhost(wsi));
-    SSL *tls = lws_get_ssl(wsi);
+    struct link_server *s = k->server;
+    SSL *tls = lws_get_ssl(k->wsi);
     X509 *certificate;
-    struct link *k;
 
-    if (s->closed || !link_asks_for_us(wsi) || !tls || SSL_get_verify_result(tls) != X509_V_OK ||
+    if (!link_asks_for_us(k->wsi) || !tls || SSL_get_verify_result(tls) != X509_V_OK ||
         s->link_count >= s->options.links_max)
         return 1;
     certificate = SSL_get1_peer_certificate(tls);
     if (!certificate)
         return 1;
-    k = link_new(s->loop, s->options.events, s->options.message_bytes_max);
-    if (k)
-        k->owner = link_ask_owner(s, certificate);
+    k->owner = link_ask_owner(s, certificate);
     X509_free(certificate);
-    if (!k)
+    if (!k->owner)
         return 1;
-    if (!k->owner) {
-        link_free(k);
-        return 1;
-    }
-    k->server = s;
-    k->wsi = wsi;
-    k->state = LINK_CONNECTING;
+    k->admitted = true;
     s->link_count++;
-    link_enlist(k, &s->links);
-    lws_set_opaque_user_data(wsi, k);
     return 0;
 }
 
@@ -472,6 +477,7 @@ static void link_set_up_tls(SSL_CTX *tls, bool server)
 static int link_event(struct link *k, enum lws_callback_reasons reason, void *in, size_t length)
 {
     switch ((int)reason) {
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: return link_admit(k);
     case LWS_CALLBACK_ESTABLISHED:
     case LWS_CALLBACK_CLIENT_ESTABLISHED: link_rise(k); return 0;
     case LWS_CALLBACK_RECEIVE:
@@ -496,6 +502,7 @@ static int link_event(struct link *k, enum lws_callback_reasons reason, void *in
 static bool link_is_event(enum lws_callback_reasons reason)
 {
     switch ((int)reason) {
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
     case LWS_CALLBACK_ESTABLISHED:
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
     case LWS_CALLBACK_RECEIVE:
@@ -521,7 +528,6 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
         return reason == LWS_CALLBACK_WSI_DESTROY ? 0 : answer;
     }
     switch ((int)reason) {
-    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: return link_admit(wsi);
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: link_set_up_tls(user, true); return 0;
     case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS: link_set_up_tls(user, false); return 0;
     case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION: return length ? 0 : 1;
@@ -535,24 +541,24 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
 static void link_accepted(void *owner, int fd)
 {
     struct link_server *s = owner;
+    struct link *k = NULL;
 
-    /* lws closes it when it cannot take it. */
-    (void)lws_adopt_socket_vhost(s->vhost, fd);
-}
-
-/* lws calls it when nothing of the vhost is left: some rounds after its destruction was asked for, and, some
- * versions, when it could not be made. */
-static void link_server_free(struct lws_vhost *vhost, void *server)
-{
-    struct link_server *s = server;
-
-    (void)vhost;
-    if (!s->closed)
+    if (s->connection_count < s->link_count + LINK_STRANGERS_MAX)
+        k = link_new(s->loop, s->options.events, s->options.message_bytes_max);
+    if (!k) {
+        close(fd);
         return;
-    free(s->certificate_file);
-    free(s->key_file);
-    free(s->client_ca_file);
-    free(s);
+    }
+    k->wsi = lws_adopt_socket_vhost(s->vhost, fd); /* On failure it has closed fd. */
+    if (!k->wsi) {
+        link_free(k);
+        return;
+    }
+    lws_set_opaque_user_data(k->wsi, k);
+    k->server = s;
+    k->state = LINK_CONNECTING;
+    s->connection_count++;
+    link_enlist(k, &s->links);
 }
 
 static int link_server_prepare(struct link_server *s)
@@ -561,9 +567,6 @@ static int link_server_prepare(struct link_server *s)
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
         .protocols = link_protocols,
         .vhost_name = "link-server",
-        .user = s,
-        .finalize = link_server_free,
-        .finalize_arg = s,
         .ssl_cert_filepath = s->certificate_file,
         .ssl_private_key_filepath = s->key_file,
         .ssl_ca_filepath = s->client_ca_file,
@@ -625,11 +628,12 @@ void link_server_close(struct link_server *s)
         return;
     listener_close(s->listener);
     link_finish_all(&s->links, "closed here");
-    s->closed = true;
     if (s->vhost)
         lws_vhost_destroy(s->vhost);
-    else
-        link_server_free(NULL, s);
+    free(s->certificate_file);
+    free(s->key_file);
+    free(s->client_ca_file);
+    free(s);
 }
 
 /* --- Client ----------------------------------------------------------------------------------- */
