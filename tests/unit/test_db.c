@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,27 @@ static const char *const steps[] = {
 static const char sql_put[] = "INSERT INTO m(seq, body) VALUES(?1, zeroblob(?2))";
 static const char sql_ack[] = "DELETE FROM m WHERE seq <= ?1";
 static const char sql_count[] = "SELECT count(*) FROM m";
+
+/* SQLite's calls end here: the machine can be made to fail. */
+static int sync_error, write_error;
+static unsigned syncs_called;
+
+int fdatasync(int fd)
+{
+    syncs_called++;
+    if (sync_error == 0)
+        return (int)syscall(SYS_fdatasync, fd);
+    errno = sync_error;
+    return -1;
+}
+
+static ssize_t failing_pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+    if (write_error == 0)
+        return pwrite(fd, bytes, length, offset);
+    errno = write_error;
+    return -1;
+}
 
 /* One folder per test, with one database in it. */
 struct world {
@@ -55,6 +77,7 @@ static int setup(void **state)
     strcpy(w->folder, "/var/tmp/zajel-db-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->path, sizeof w->path, "%s/odd ?name%%#.db", w->folder);
+    sync_error = write_error = 0;
     *state = w;
     return 0;
 }
@@ -498,14 +521,103 @@ static void an_error_seen_only_by_sqlite3_step_loses_the_turn_too(void **state)
     assert_int_equal(count(w->db), 0);
 }
 
+static void after_a_failed_sync_nothing_is_written_and_no_sync_tried_again(void **state)
+{
+    struct world *w = *state;
+    unsigned before;
+
+    world_open(w, options_of(w));
+    turn_of_one(w->db, 1, 10);
+    assert_int_equal(db_write(w->db), STATUS_OK);
+    assert_int_equal(put(w->db, 2, 10), STATUS_OK);
+    sync_error = EIO;
+    assert_int_equal(db_commit(w->db), STATUS_IO);
+    sync_error = 0;
+    before = syncs_called;
+    assert_int_equal(db_write(w->db), STATUS_IO);
+    assert_int_equal(db_mark(w->db), STATUS_IO);
+    db_tidy(w->db);
+    db_close(w->db);
+    assert_int_equal(syncs_called, before);
+    world_open(w, options_of(w));
+    assert_in_range(count(w->db), 1, 2); /* Whether the second is there nobody could know. */
+}
+
+static void a_checkpoint_that_cannot_sync_ends_all_writing(void **state)
+{
+    struct world *w = *state;
+    int64_t seq = 0;
+    unsigned before;
+
+    world_open(w, options_of(w));
+    while (size_of_wal(w) < 1010 * 4120)
+        turn_of_one(w->db, ++seq, 40000);
+    sync_error = EIO;
+    db_tidy(w->db);
+    sync_error = 0;
+    before = syncs_called;
+    assert_int_equal(db_write(w->db), STATUS_IO);
+    db_tidy(w->db);
+    db_close(w->db);
+    assert_int_equal(syncs_called, before);
+    world_open(w, options_of(w));
+    assert_int_equal(count(w->db), seq);
+}
+
+static void a_write_without_room_is_told_from_one_that_failed(void **state)
+{
+    static const char *const names[] = { "pwrite", "pwrite64" };
+    struct world *w = *state;
+    sqlite3_vfs *beneath = sqlite3_vfs_find("unix");
+
+    world_open(w, options_of(w));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        (void)beneath->xSetSystemCall(beneath, names[i], (sqlite3_syscall_ptr)failing_pwrite);
+    turn_of_one(w->db, 1, 10);
+    assert_int_equal(db_write(w->db), STATUS_OK);
+    assert_int_equal(put(w->db, 2, 10), STATUS_OK);
+    write_error = ENOSPC;
+    assert_int_equal(db_commit(w->db), STATUS_NO_SPACE);
+    write_error = 0;
+    turn_of_one(w->db, 2, 10);
+    assert_int_equal(db_write(w->db), STATUS_OK);
+    assert_int_equal(put(w->db, 3, 10), STATUS_OK);
+    write_error = EIO;
+    assert_int_equal(db_commit(w->db), STATUS_IO);
+    write_error = 0;
+    (void)beneath->xSetSystemCall(beneath, NULL, NULL);
+    assert_int_equal(count(w->db), 2);
+}
+
+static bool tell_kernel(const char *path, const char *words)
+{
+    int fd = open(path, O_WRONLY);
+    bool told = fd >= 0 && write(fd, words, strlen(words)) == (ssize_t)strlen(words);
+
+    if (fd >= 0)
+        close(fd);
+    return told;
+}
+
+/* An ordinary user is root in a name space of his own, where the machine allows that. */
+static bool become_root(void)
+{
+    const unsigned uid = geteuid(), gid = getegid();
+    char uids[32], gids[32];
+
+    if (uid == 0)
+        return unshare(CLONE_NEWNS) == 0;
+    snprintf(uids, sizeof uids, "0 %u 1", uid);
+    snprintf(gids, sizeof gids, "0 %u 1", gid);
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && tell_kernel("/proc/self/uid_map", uids) &&
+           tell_kernel("/proc/self/setgroups", "deny") && tell_kernel("/proc/self/gid_map", gids);
+}
+
 /* A file system of 40 MB over the world's folder; false where the machine does not allow one. */
 static bool small_file_system(const struct world *w)
 {
-    if (unshare(CLONE_NEWNS | (geteuid() == 0 ? 0 : CLONE_NEWUSER)) != 0)
-        return false;
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        return false;
-    return mount("zajel", w->folder, "tmpfs", 0, "size=40m") == 0;
+    return become_root() && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("zajel", w->folder, "tmpfs", 0, "size=40m") == 0;
 }
 
 static void on_a_full_file_system_the_reserve_lets_acks_commit(void **state)
@@ -565,10 +677,11 @@ static void on_a_full_file_system_the_reserve_lets_acks_commit(void **state)
     assert_false(db_drain_only(w->db)); /* There is room for it again. */
 }
 
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         STORY(keeps_what_was_committed_and_nothing_of_an_open_turn),
         STORY(keeps_what_was_committed_when_the_process_is_killed),
         STORY(is_private_to_its_user),
@@ -589,8 +702,11 @@ int main(void)
         STORY(at_the_wall_puts_are_refused_and_acks_still_work),
         STORY(a_file_larger_than_its_new_wall_opens_and_drains),
         STORY(an_error_seen_only_by_sqlite3_step_loses_the_turn_too),
-        STORY(
-            on_a_full_file_system_the_reserve_lets_acks_commit), /* Last: it changes what the process sees. */
+        STORY(after_a_failed_sync_nothing_is_written_and_no_sync_tried_again),
+        STORY(a_checkpoint_that_cannot_sync_ends_all_writing),
+        STORY(a_write_without_room_is_told_from_one_that_failed),
+        /* Last: it changes what the process sees. */
+        STORY(on_a_full_file_system_the_reserve_lets_acks_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,10 +284,11 @@ static void the_envelope_is_frozen(void **state)
     text_free(&golden);
 }
 
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         STORY(a_key_is_a_private_file_of_32_bytes),
         STORY(a_row_opens_after_a_restart),
         STORY(an_altered_row_is_found_wherever_it_is_altered),
