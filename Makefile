@@ -51,6 +51,7 @@ endef
 
 define TEST_PACKAGES
 libcmocka-dev        unit tests
+zlib1g-dev           the sample of traffic in the tests
 python3:python3      tests of the daemons
 npm:npm              tests with clients from npm
 endef
@@ -188,7 +189,7 @@ $B/zajel-gateway: $B/sync/gateway/main.o $(call archive,sync/gateway) $(common)
 $B/zajel-sandbox: $B/sync/sandbox/main.o $(call archive,sync/sandbox) $(common)
 	$(link)
 
-$(unit_tests): ALL_LIBS += -lcmocka
+$(unit_tests): ALL_LIBS += -lcmocka -lz
 $(unit_tests): $B/%: $B/%.o $(unit_support) $(every)
 	$(link)
 
