@@ -38,7 +38,8 @@ struct slice reader_rest(struct reader *r); /* All that is left, and moves to th
 size_t reader_left(const struct reader *r);
 bool reader_done(const struct reader *r); /* Nothing failed and nothing is left. */
 
-/* A writer fills a room of the caller's. The first put past the end marks it as failed; later ones do nothing. */
+/* A writer fills a room of the caller's. The first put past the end marks it as failed; later ones do
+ * nothing. */
 struct writer {
     uint8_t *at;
     size_t length;

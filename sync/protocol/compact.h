@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The string forms of the tagged form: how one JSON string is written in few bytes. A special form is used only when
- * reading it gives the same bytes again. PROTOCOL.md, "Tagged JSON", gives the bytes of each. */
+/* The string forms of the tagged form: how one JSON string is written in few bytes. A special form is used
+ * only when reading it gives the same bytes again. PROTOCOL.md, "Tagged JSON", gives the bytes of each. */
 #ifndef ZAJEL_PROTOCOL_COMPACT_H
 #define ZAJEL_PROTOCOL_COMPACT_H
 
@@ -28,8 +28,8 @@ enum compact_tag {
 };
 
 #define COMPACT_NUMBERS 8u
-/* The longest text that a special form may stand for: enough for 700 characters of three bytes, and for a bounded
- * reader. Longer texts are written as they are. */
+/* The longest text that a special form may stand for: enough for 700 characters of three bytes, and for a
+ * bounded reader. Longer texts are written as they are. */
 #define COMPACT_TEXT_MAX 2048u
 
 /* What was written earlier in the same value and may be referred to. */
@@ -40,12 +40,12 @@ struct compact_memory {
     uint8_t block;                     /* Of the last script; 0 is none. */
 };
 
-/* Writes a string, which is UTF-8, in the best form we know. Returns the byte when that form is a single byte of the
- * vocabulary's first table, which is then left to the caller to write; else 0. */
+/* Writes a string, which is UTF-8, in the best form we know. Returns the byte when that form is a single byte
+ * of the vocabulary's first table, which is then left to the caller to write; else 0. */
 uint8_t compact_write(struct writer *w, struct compact_memory *memory, struct slice text);
 
-/* Reads the string whose tag was taken from r already. The text is borrowed from r's bytes, the vocabulary or room.
- * STATUS_PEER_MALFORMED: no such string. */
+/* Reads the string whose tag was taken from r already. The text is borrowed from r's bytes, the vocabulary or
+ * room. STATUS_PEER_MALFORMED: no such string. */
 int compact_read(struct reader *r, struct compact_memory *memory, uint8_t tag, char room[COMPACT_TEXT_MAX],
                  struct slice *out);
 

@@ -5,7 +5,14 @@
 
 #include "sync/protocol/bytes.h"
 
-enum lane { LANE_URGENT = 0, LANE_ALERT = 1, LANE_CHAT = 2, LANE_DOCUMENT = 3, LANE_BULK = 4, LANE_COUNT = 5 };
+enum lane {
+    LANE_URGENT = 0,
+    LANE_ALERT = 1,
+    LANE_CHAT = 2,
+    LANE_DOCUMENT = 3,
+    LANE_BULK = 4,
+    LANE_COUNT = 5
+};
 
 const char *lane_name(enum lane lane); /* "urgent", "alert", "chat", "document", "bulk". */
 

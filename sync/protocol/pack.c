@@ -17,8 +17,9 @@ extern const size_t embed_dictionary_1_bin_size;
 #define FORM_RAW 0u
 #define HIGH_LEVEL 9 /* Beyond it LZ4 takes several times as long for less than a hundredth. */
 
-/* A stream that has read the dictionary costs more to make than to copy, so each block is packed by a copy. The
- * library makes no promise for that, but its streams hold no pointer into themselves, and the tests would tell. */
+/* A stream that has read the dictionary costs more to make than to copy, so each block is packed by a copy.
+ * The library makes no promise for that, but its streams hold no pointer into themselves, and the tests would
+ * tell. */
 struct packer {
     enum pack_level level;
     union {

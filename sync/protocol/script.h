@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Text beyond ASCII in fewer bytes than UTF-8. A block is 128 code points; block n begins at n * 128.
  * With a block: ASCII as it is, a character of the block as one byte 0x80 to 0xff.
- * Without one (block 0, "wide"): ASCII as it is, U+0080 to U+7FFF as two bytes, the high one with its top bit set.
- * Either way any other character is the escape 0x1a and its UTF-8. */
+ * Without one (block 0, "wide"): ASCII as it is, U+0080 to U+7FFF as two bytes, the high one with its top bit
+ * set. Either way any other character is the escape 0x1a and its UTF-8. */
 #ifndef ZAJEL_PROTOCOL_SCRIPT_H
 #define ZAJEL_PROTOCOL_SCRIPT_H
 

@@ -220,12 +220,11 @@ static void begin_array(struct tagged_writer *w)
 
 static void begin_object(struct tagged_writer *w)
 {
-    bool element = w->expects[w->depth] == EXPECTS_ELEMENT;
-
     if (w->array_begins) {
         w->array_begins = false;
         put_simple(w, VALUE_ARRAY_OBJECT, false);
-    } else if (w->ends == 1 && w->ends_as_key && element) {
+    } else if (w->ends == 1 && w->ends_as_key) {
+        /* An object right after another one is the next of their array: else a key would come first. */
         w->ends = 0;
         put_simple(w, KEY_NEXT, true);
     } else {

@@ -45,7 +45,8 @@ struct tagged_writer {
 };
 
 struct tagged_writer tagged_writer_of(void *at, size_t room);
-/* STATUS_TOO_LARGE: no room, or too deep. STATUS_INVALID: tokens in an order that is no JSON, or text that is no UTF-8. Sticky. */
+/* STATUS_TOO_LARGE: no room, or too deep. STATUS_INVALID: tokens in an order that is no JSON, or text that is
+ * no UTF-8. Sticky. */
 int tagged_put(struct tagged_writer *w, const struct token *token);
 /* The finished value, in the caller's room. STATUS_INVALID when it is not whole. */
 int tagged_finish(const struct tagged_writer *w, struct slice *out);
@@ -60,9 +61,10 @@ struct tagged_reader {
     uint8_t phrase[VOCABULARY_PHRASE_BYTES_MAX]; /* What is left of a phrase, read before anything else. */
     uint8_t phrase_at;
     uint8_t phrase_length;
-    uint8_t ends;         /* Ends still to be told. */
-    bool object_begins;   /* The '{' of "[{" or "},{" is still to be told. */
-    char text[COMPACT_TEXT_MAX]; /* Room for strings that are not stored as they read: valid until the next call. */
+    uint8_t ends;                /* Ends still to be told. */
+    bool object_begins;          /* The '{' of "[{" or "},{" is still to be told. */
+    char text[COMPACT_TEXT_MAX]; /* Room for strings that are not stored as they read: valid until the next
+                                    call. */
 };
 
 struct tagged_reader tagged_reader_of(struct slice value);

@@ -399,8 +399,8 @@ static const struct word values[] = {
     WORD("Message undeliverable"),
     WORD("Message undeliverable."),
     WORD("Re-engagement message"),
-    WORD(
-        "Message failed to send because more than 24 hours have passed since the customer last replied to this number."),
+    WORD("Message failed to send because more than 24 hours have passed since the customer last "
+         "replied to this number."),
     WORD("This message was not delivered to maintain healthy ecosystem engagement."),
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vocabulary of the tagged form: the Cloud API's own names, and the sequences in which they usually follow each
- * other. All of it is frozen: it is on the link and in stores. PROTOCOL.md, "Tagged JSON", says how it is used. */
+/* The vocabulary of the tagged form: the Cloud API's own names, and the sequences in which they usually
+ * follow each other. All of it is frozen: it is on the link and in stores. PROTOCOL.md, "Tagged JSON", says
+ * how it is used. */
 #ifndef ZAJEL_PROTOCOL_VOCABULARY_H
 #define ZAJEL_PROTOCOL_VOCABULARY_H
 

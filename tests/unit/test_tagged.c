@@ -159,7 +159,8 @@ static void brings_strings_of_every_form_back_byte_for_byte(void **state)
         "wamid.AQAAAAcBI0VniavN7wKsAh",
         "\xd9\x85\xd8\xad\xd9\x85\xd8\xaf",
         "\xe1\x88\x98\xe1\x88\x88\xe1\x88\xb5 \xe1\x8a\xa0\xe1\x8b\xb0\xe1\x88\xad",
-        "\xe0\xa4\xa8\xe0\xa4\xae\xe0\xa4\xb8\xe0\xa5\x8d\xe0\xa4\xa4\xe0\xa5\x87 \xe2\x82\xb9 500 \xf0\x9f\x99\x8f\xe0\xa4\xa8",
+        "\xe0\xa4\xa8\xe0\xa4\xae\xe0\xa4\xb8\xe0\xa5\x8d\xe0\xa4\xa4\xe0\xa5\x87 \xe2\x82\xb9 500 "
+        "\xf0\x9f\x99\x8f\xe0\xa4\xa8",
         "Votre demande a \xc3\xa9t\xc3\xa9 re\xc3\xa7ue, \xc3\xa0 bient\xc3\xb4t \xe2\x80\x99",
         "\xf0\x9f\x91\x8d",
         "\xe0\xa4\xa8\xe0\xa4\xae\x1a\xe0\xa4\xb8\xe0\xa5\x8d\xe0\xa4\xa4",
@@ -371,6 +372,46 @@ static void refuses_reals_that_json_has_not(void **state)
     }
 }
 
+/* Adds a value of a random shape, of at most that depth. */
+static void grow(struct token *tokens, size_t *count, unsigned depth)
+{
+    static const char *const words[] = {
+        "type", "text", "parameters", "wa_id", "254724428269", "zz", "errors"
+    };
+    unsigned shape = (unsigned)rand() % (depth ? 6 : 3);
+    bool object = shape >= 4;
+
+    if (shape == 0)
+        tokens[(*count)++] = (struct token){ .kind = TOKEN_INTEGER, .integer = rand() % 40 - 20 };
+    else if (shape == 1)
+        tokens[(*count)++] = of_kind((enum token_kind)(rand() % 3)); /* null, true, false */
+    else if (shape == 2)
+        tokens[(*count)++] = of_text(TOKEN_STRING, words[rand() % 7]);
+    if (shape <= 2)
+        return;
+    tokens[(*count)++] = of_kind(object ? TOKEN_OBJECT : TOKEN_ARRAY);
+    for (int i = rand() % 4; i > 0; i--) {
+        if (object)
+            tokens[(*count)++] = of_text(TOKEN_KEY, words[rand() % 7]);
+        grow(tokens, count, depth - 1);
+    }
+    tokens[(*count)++] = of_kind(TOKEN_END);
+}
+
+static void brings_values_of_any_shape_back(void **state)
+{
+    static struct token tokens[16384];
+
+    (void)state;
+    srand(29);
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t count = 0;
+
+        grow(tokens, &count, i % 8);
+        check(tokens, count);
+    }
+}
+
 static const struct token event[] = {
     { .kind = TOKEN_OBJECT },
     { .kind = TOKEN_KEY, .text = { (const uint8_t *)"object", 6 } },
@@ -455,6 +496,7 @@ int main(void)
         cmocka_unit_test(names_a_phone_or_a_time_only_once),
         cmocka_unit_test(keeps_nul_bytes_and_long_texts),
         cmocka_unit_test(keeps_keys_in_order_whatever_they_are),
+        cmocka_unit_test(brings_values_of_any_shape_back),
         cmocka_unit_test(goes_as_deep_as_it_says_and_no_deeper),
         cmocka_unit_test(refuses_tokens_that_are_no_json),
         cmocka_unit_test(refuses_text_that_is_no_utf8),
