@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a session remembers; shared by session.c (hears, times, decides) and session_send.c (builds frames).
+/* What a session remembers; shared by session.c, session_take.c and session_send.c.
  */
 #ifndef ZAJEL_PROTOCOL_SESSION_STATE_H
 #define ZAJEL_PROTOCOL_SESSION_STATE_H
@@ -155,13 +155,25 @@ struct session {
     bool useful;
 };
 
-/* session_send.c */
+#define MARKS_IN_ONE_ACK 64u /* More wait for the next ack: an ack stays a small frame. */
+
+/* Idle pings: the first guess, and how far the learnt interval may go. Carrier NATs forget after 30 s at the
+ * worst. */
+#define IDLE_MS_FIRST 120000u
+#define IDLE_MS_LEAST 30000u
+#define IDLE_MS_MOST 300000u
+
+/* session_send.c: builds frames. */
 bool session_may_begin(const struct session *s);
 bool session_build(struct session *s, uint64_t now_ms,
                    struct session_action *out); /* False: nothing to send. */
 void session_flight_settle(struct session *s, size_t epoch, enum lane lane, uint64_t mark);
 void session_flight_rewind(struct session *s, size_t epoch, enum lane lane, uint64_t mark);
-/* session.c */
+/* session_take.c: hears. True with *out filled when the frame being read gave a row. */
+bool session_take_next(struct session *s, uint64_t now_ms, struct session_action *out);
+void session_drop_assembly(struct session *s);
+/* session.c: decides. The peer holds everything up to mark of our epoch number i. */
+void session_settle(struct session *s, size_t i, enum lane lane, uint64_t mark);
 void session_put_control(struct session *s, uint64_t now_ms);
 bool session_control_due(const struct session *s);
 
