@@ -370,6 +370,17 @@ void http_answer(struct http_request *r, const struct http_answer *answer)
     request_answer(r, answer->status, response);
 }
 
+void http_reset(struct http_request *r)
+{
+    static const struct linger at_once = { .l_onoff = 1 };
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (info)
+        (void)setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    request_answer(r, 0, NULL);
+}
+
 /* --- Streams -------------------------------------------------------------------------------------- */
 
 static void stream_release(struct http_stream *s)

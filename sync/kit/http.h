@@ -63,6 +63,8 @@ struct http_answer {
 /* Answers; exactly once per request. From a turn all answers of the turn go out together when it ends. When
  * there is no memory for the answer the connection is closed instead. */
 void http_answer(struct http_request *r, const struct http_answer *answer);
+/* Instead of an answer: the connection is closed, as with a RST. For tests of clients. */
+void http_reset(struct http_request *r);
 
 /* Server-sent events: the answer stays open until the client leaves or http_stream_close(). The stream's
  * handle lives until http_stream_close(), also after the request's has ended. A client that has left is
