@@ -10,7 +10,7 @@
 #   make asan       unit and daemon tests under the address and undefined behaviour sanitizers
 #   make valgrind   unit tests under valgrind
 #   make format     lays the C code out by .clang-format
-#   make dictionary trains a compression dictionary (TRAFFIC="files, one JSON message a line")
+#   make dictionary trains a compression dictionary (CORPUS=FILE, one JSON message a line, gzip or plain)
 #   make install    to $(DESTDIR)$(PREFIX)
 #
 # Objects lie under build/<variant>/. `make build/asan/zajel-relay` builds one file of a variant.
@@ -25,7 +25,6 @@ PREFIX      ?= /usr/local
 UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 JOBS        ?= $(shell nproc)
-TRAFFIC     ?= $(wildcard tests/fixtures/*.jsonl tests/fixtures/*.jsonl.gz)
 ROOMS       ?= relay sync/gateway sync/sandbox sync/kit sync/protocol
 
 # --- Packages -------------------------------------------------------------------------------------
@@ -190,6 +189,7 @@ $B/zajel-sandbox: $B/sync/sandbox/main.o $(call archive,sync/sandbox) $(common)
 	$(link)
 
 $(unit_tests): ALL_LIBS += -lcmocka -lz
+$(benches): ALL_LIBS += -lz
 $(unit_tests): $B/%: $B/%.o $(unit_support) $(every)
 	$(link)
 
@@ -250,7 +250,7 @@ format: setup-lint
 
 dictionary: setup-build
 	+@$(again) VARIANT=release build/release/tests/bench/train
-	zcat -f $(TRAFFIC) | build/release/tests/bench/train >build/dictionary.bin
+	build/release/tests/bench/train $(CORPUS)
 	@echo 'build/dictionary.bin is trained. Both ends know a dictionary by its number: it becomes a new file,'
 	@echo 'sync/protocol/dictionary-N.bin, and never replaces an old one.'
 
