@@ -14,8 +14,8 @@ struct graph_error {
     char details[320]; /* Names the field and says what would be right. */
 };
 
-/* {"error":{"message","type":"OAuthException","code","error_data":{"messaging_product":"whatsapp","details"},"fbtrace_id"}}
- */
+/* {"error":{"message","type":"OAuthException","code",
+ * "error_data":{"messaging_product":"whatsapp","details"},"fbtrace_id"}} */
 int graph_error_write(const struct graph_error *error, struct text *out);
 void graph_error_set(struct graph_error *error, unsigned http, int code, const char *title,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));

@@ -16,8 +16,9 @@ enum { DONE, FAILED, USAGE };
 static const char usage[] =
     "zajel-sandbox [--config FILE] VERB\n"
     "\n"
-    "The practice WhatsApp: takes what the gateway sends as WhatsApp's Cloud API does, shows it on a customer's\n"
-    "phone in the browser, and sends back receipts and answers. Not for production: it keeps all in memory.\n"
+    "The practice WhatsApp: takes what the gateway sends as WhatsApp's Cloud API does, shows it on a\n"
+    "customer's phone in the browser, and sends back receipts and answers. Not for production: it keeps all\n"
+    "in memory.\n"
     "\n"
     "  run           in the foreground, until SIGTERM or Ctrl-C\n"
     "  check-config  says what is wrong with the configuration\n"

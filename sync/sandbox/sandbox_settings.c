@@ -14,8 +14,7 @@ static const struct config_key keys[] = {
       .key = "listen",
       .type = CONFIG_ADDRESS,
       .fallback = "127.0.0.1:8088",
-      .help =
-          "Where the Cloud API, the phone page and the test controls are; loopback, unless you know why not." },
+      .help = "Where the Cloud API, the phone page and the test controls are; keep it on loopback." },
     { .section = "sandbox",
       .key = "access_token_file",
       .type = CONFIG_PATH,

@@ -16,44 +16,50 @@
 
 #define CORPUS "tests/fixtures/corpus.jsonl.gz"
 
-/* A request to +254 700 000 001 with this content: TO("text", "\"text\":{\"body\":\"x\"}"). */
-#define TO(type, content) \
-    "{\"messaging_product\":\"whatsapp\",\"to\":\"254700000001\",\"type\":\"" type "\"," content "}"
-#define INTERACTIVE(content) TO("interactive", "\"interactive\":{" content "}")
-#define BUTTON(id, title) "{\"type\":\"reply\",\"reply\":{\"id\":\"" id "\",\"title\":\"" title "\"}}"
-#define BUTTONS(list) \
-    INTERACTIVE("\"type\":\"button\",\"body\":{\"text\":\"?\"},\"action\":{\"buttons\":[" list "]}")
-#define ROW(id) "{\"id\":\"" id "\",\"title\":\"t\"}"
+/* A request to +254 700 000 001 with this content. */
+#define WHATSAPP "{'messaging_product':'whatsapp',"
+#define TO(type, content) WHATSAPP "'to':'254700000001','type':'" type "'," content "}"
+#define INTERACTIVE(content) TO("interactive", "'interactive':{" content "}")
+#define BUTTON(id, title) "{'type':'reply','reply':{'id':'" id "','title':'" title "'}}"
+#define BUTTONS(list) INTERACTIVE("'type':'button','body':{'text':'?'},'action':{'buttons':[" list "]}")
+#define ROW(id) "{'id':'" id "','title':'t'}"
+#define SIX_ROWS ROW("1") "," ROW("2") "," ROW("3") "," ROW("4") "," ROW("5") "," ROW("6")
 #define LIST(sections) \
-    INTERACTIVE( \
-        "\"type\":\"list\",\"body\":{\"text\":\"?\"},\"action\":{\"button\":\"b\",\"sections\":[" sections \
-        "]}")
+    INTERACTIVE("'type':'list','body':{'text':'?'},'action':{'button':'b','sections':[" sections "]}")
 #define FLOW(parameters) \
-    INTERACTIVE( \
-        "\"type\":\"flow\",\"body\":{\"text\":\"?\"},\"action\":{\"name\":\"flow\",\"parameters\":{" parameters \
-        "}}")
+    INTERACTIVE("'type':'flow','body':{'text':'?'},'action':{'name':'flow','parameters':{" parameters "}}")
 #define TEMPLATE(components) \
-    TO("template", \
-       "\"template\":{\"name\":\"n\",\"language\":{\"code\":\"sw\"},\"components\":[" components "]}")
+    TO("template", "'template':{'name':'n','language':{'code':'sw'},'components':[" components "]}")
+
+static struct json *tree; /* What a send borrows from lives until the next check. */
 
 static int check(struct slice text, struct graph_send *send, struct graph_error *error)
 {
-    static struct json *tree; /* What send borrows from lives until the next check. */
-
     json_free(tree);
-    tree = NULL;
-    if (!text.length)
-        return STATUS_OK;
     assert_int_equal(json_parse(text, &tree, NULL), STATUS_OK);
     memset(error, 0, sizeof *error);
     return graph_check_send(tree, send, error);
+}
+
+/* Requests are written with ' for ", which none of them holds. */
+static int check_quoted(const char *text, struct graph_send *send, struct graph_error *error)
+{
+    char *copy = strdup(text);
+    int status;
+
+    assert_non_null(copy);
+    for (char *at = copy; (at = strchr(at, '\'')); at++)
+        *at = '"';
+    status = check(slice_text(copy), send, error);
+    free(copy);
+    return status;
 }
 
 static void takes(const char *text, struct graph_send *send)
 {
     struct graph_error error;
 
-    if (check(slice_text(text), send, &error) != STATUS_OK)
+    if (check_quoted(text, send, &error) != STATUS_OK)
         fail_msg("refused: %s\n%s %s", text, error.message, error.details);
 }
 
@@ -62,7 +68,7 @@ static void refuses(const char *text, int code, const char *path)
     struct graph_error error;
     struct graph_send send;
 
-    if (check(slice_text(text), &send, &error) != STATUS_INVALID)
+    if (check_quoted(text, &send, &error) != STATUS_INVALID)
         fail_msg("taken: %s", text);
     assert_int_equal(error.http, 400);
     if (error.code != code || strncmp(error.details, path, strlen(path)) != 0 ||
@@ -91,10 +97,9 @@ static void takes_a_text_and_says_what_it_is(void **state)
     struct graph_send send;
 
     (void)state;
-    takes(
-        "{\"messaging_product\":\"whatsapp\",\"to\":\"+254 (700) 000-001\",\"type\":\"text\",\"text\":{\"body\":\"x\"},"
-        "\"context\":{\"message_id\":\"wamid.A\"},\"biz_opaque_callback_data\":\"mine\",\"new\":{\"a\":[1]}}",
-        &send);
+    takes(WHATSAPP "'to':'+254 (700) 000-001','type':'text','text':{'body':'x'},"
+                   "'context':{'message_id':'wamid.A'},'biz_opaque_callback_data':'mine','new':{'a':[1]}}",
+          &send);
     assert_int_equal(send.kind, GRAPH_SEND_MESSAGE);
     assert_true(slice_is(send.type, "text"));
     assert_true(slice_is(send.to, "+254 (700) 000-001"));
@@ -113,13 +118,11 @@ static void tells_templates_reactions_and_read_marks_apart(void **state)
     takes(TEMPLATE(""), &send);
     assert_true(slice_is(send.template_name, "n"));
     assert_false(send.is_free_form);
-    takes(
-        TO("reaction",
-           "\"reaction\":{\"message_id\":\"wamid.B\",\"emoji\":\"\"},\"context\":{\"message_id\":\"wamid.A\"}"),
-        &send);
+    takes(TO("reaction", "'reaction':{'message_id':'wamid.B','emoji':''},'context':{'message_id':'wamid.A'}"),
+          &send);
     assert_true(slice_is(send.refers_to, "wamid.B"));
-    takes("{\"messaging_product\":\"whatsapp\",\"status\":\"read\",\"message_id\":\"wamid.C\","
-          "\"typing_indicator\":{\"type\":\"text\"}}",
+    takes(WHATSAPP "'status':'read','message_id':'wamid.C',"
+                   "'typing_indicator':{'type':'text'}}",
           &send);
     assert_int_equal(send.kind, GRAPH_SEND_READ);
     assert_true(slice_is(send.type, "read"));
@@ -130,43 +133,40 @@ static void tells_templates_reactions_and_read_marks_apart(void **state)
 static void takes_every_type(void **state)
 {
     static const char *const good[] = {
-        TO("image", "\"image\":{\"id\":\"12\",\"caption\":\"c\"}"),
-        TO("video", "\"video\":{\"link\":\"https://e.example/v.mp4\"}"),
-        TO("document", "\"document\":{\"id\":12,\"caption\":\"c\",\"filename\":\"f.pdf\"}"),
-        TO("audio", "\"audio\":{\"id\":\"12\",\"voice\":true}"),
-        TO("sticker", "\"sticker\":{\"link\":\"http://e.example/s.webp\"}"),
-        TO("location", "\"location\":{\"latitude\":-1.28,\"longitude\":36,\"name\":\"n\",\"address\":\"\"}"),
-        TO("location", "\"location\":{\"latitude\":\"-1.28\",\"longitude\":\"36\"}"),
-        TO("contacts",
-           "\"contacts\":[{\"name\":{\"formatted_name\":\"n\",\"first_name\":\"n\"},"
-           "\"phones\":[{\"phone\":\"+254700000002\",\"type\":\"CELL\"}],\"org\":{\"company\":\"c\"}}]"),
+        TO("image", "'image':{'id':'12','caption':'c'}"),
+        TO("video", "'video':{'link':'https://e.example/v.mp4'}"),
+        TO("document", "'document':{'id':12,'caption':'c','filename':'f.pdf'}"),
+        TO("audio", "'audio':{'id':'12','voice':true}"),
+        TO("sticker", "'sticker':{'link':'http://e.example/s.webp'}"),
+        TO("location", "'location':{'latitude':-1.28,'longitude':36,'name':'n','address':''}"),
+        TO("location", "'location':{'latitude':'-1.28','longitude':'36'}"),
+        TO("contacts", "'contacts':[{'name':{'formatted_name':'n','first_name':'n'},"
+                       "'phones':[{'phone':'+254700000002','type':'CELL'}],'org':{'company':'c'}}]"),
         BUTTONS(BUTTON("a", "A") "," BUTTON("b", "B") "," BUTTON("c", "C")),
-        LIST("{\"title\":\"s\",\"rows\":[" ROW("1") "," ROW("2") "]}"),
-        LIST("{\"rows\":[" ROW("1") "]}"),
+        LIST("{'title':'s','rows':[" ROW("1") "," ROW("2") "]}"),
+        LIST("{'rows':[" ROW("1") "]}"),
+        INTERACTIVE("'type':'cta_url','header':{'type':'image','image':{'id':'1'}},'body':{'text':'?'},"
+                    "'footer':{'text':'f'},'action':{'name':'cta_url','parameters':{'display_text':'d',"
+                    "'url':'https://e.example'}}"),
         INTERACTIVE(
-            "\"type\":\"cta_url\",\"header\":{\"type\":\"image\",\"image\":{\"id\":\"1\"}},\"body\":{\"text\":\"?\"},"
-            "\"footer\":{\"text\":\"f\"},\"action\":{\"name\":\"cta_url\",\"parameters\":{\"display_text\":\"d\","
-            "\"url\":\"https://e.example\"}}"),
-        INTERACTIVE(
-            "\"type\":\"location_request_message\",\"body\":{\"text\":\"?\"},\"action\":{\"name\":\"send_location\"}"),
-        FLOW(
-            "\"flow_message_version\":\"3\",\"flow_id\":\"1\",\"flow_cta\":\"Open\",\"flow_action\":\"navigate\","
-            "\"flow_action_payload\":{\"screen\":\"s\",\"data\":{}},\"mode\":\"draft\""),
-        INTERACTIVE("\"type\":\"hologram\",\"action\":7"),
-        TO("hologram", "\"hologram\":{\"beam\":1}"),
+            "'type':'location_request_message','body':{'text':'?'},'action':{'name':'send_location'}"),
+        FLOW("'flow_message_version':'3','flow_id':'1','flow_cta':'Open','flow_action':'navigate',"
+             "'flow_action_payload':{'screen':'s','data':{}},'mode':'draft'"),
+        INTERACTIVE("'type':'hologram','action':7"),
+        TO("hologram", "'hologram':{'beam':1}"),
         TEMPLATE(
-            "{\"type\":\"HEADER\",\"parameters\":[{\"type\":\"image\",\"image\":{\"link\":\"https://e.example/i\"}}]},"
-            "{\"type\":\"body\",\"parameters\":[{\"type\":\"text\",\"text\":\"a b\",\"parameter_name\":\"x\"},"
-            "{\"type\":\"currency\",\"currency\":{\"fallback_value\":\"1\",\"code\":\"KES\",\"amount_1000\":1000}},"
-            "{\"type\":\"date_time\",\"date_time\":{\"fallback_value\":\"today\"}}]},"
-            "{\"type\":\"button\",\"sub_type\":\"url\",\"index\":0,\"parameters\":[{\"type\":\"text\",\"text\":\"1\"}]},"
-            "{\"type\":\"button\",\"sub_type\":\"quick_reply\",\"index\":\"1\",\"parameters\":[{\"type\":\"payload\","
-            "\"payload\":\"p\"}]},{\"type\":\"limited_time_offer\",\"parameters\":[{\"type\":\"limited_time_offer\"}]}"),
-        "{\"messaging_product\":\"whatsapp\",\"recipient\":\"KE.1234abcd\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-        "{\"messaging_product\":\"whatsapp\",\"recipient\":\"KE.ENT.1234\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-        "{\"messaging_product\":\"whatsapp\",\"recipient_type\":\"group\",\"to\":\"Y2FwaV9ncm91\",\"type\":\"text\","
-        "\"text\":{\"body\":\"x\"}}",
-        TO("text", "\"text\":{\"body\":\"x\"},\"context\":null"),
+            "{'type':'HEADER','parameters':[{'type':'image','image':{'link':'https://e.example/i'}}]},"
+            "{'type':'body','parameters':[{'type':'text','text':'a b','parameter_name':'x'},"
+            "{'type':'currency','currency':{'fallback_value':'1','code':'KES','amount_1000':1000}},"
+            "{'type':'date_time','date_time':{'fallback_value':'today'}}]},"
+            "{'type':'button','sub_type':'url','index':0,'parameters':[{'type':'text','text':'1'}]},"
+            "{'type':'button','sub_type':'quick_reply','index':'1','parameters':[{'type':'payload',"
+            "'payload':'p'}]},{'type':'limited_time_offer','parameters':[{'type':'limited_time_offer'}]}"),
+        WHATSAPP "'recipient':'KE.1234abcd','type':'text','text':{'body':'x'}}",
+        WHATSAPP "'recipient':'KE.ENT.1234','type':'text','text':{'body':'x'}}",
+        WHATSAPP "'recipient_type':'group','to':'Y2FwaV9ncm91','type':'text',"
+                 "'text':{'body':'x'}}",
+        TO("text", "'text':{'body':'x'},'context':null"),
     };
     struct graph_send send;
 
@@ -181,30 +181,30 @@ static void refuses_what_is_missing(void **state)
         const char *text, *path;
     } bad[] = {
         { "{}", "messaging_product" },
-        { "{\"messaging_product\":\"whatsapp\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}", "to" },
-        { "{\"messaging_product\":\"whatsapp\",\"to\":\"254700000001\",\"text\":{\"body\":\"x\"}}", "type" },
-        { "{\"messaging_product\":\"whatsapp\",\"status\":\"read\"}", "message_id" },
-        { TO("text", "\"a\":1"), "text" },
-        { TO("text", "\"text\":{}"), "text.body" },
-        { TO("text", "\"text\":{\"body\":\"\"}"), "text.body" },
-        { TO("text", "\"text\":{\"body\":\"x\"},\"context\":{}"), "context.message_id" },
-        { TO("image", "\"image\":{\"caption\":\"c\"}"), "image" },
-        { TO("location", "\"location\":{\"latitude\":1}"), "location.longitude" },
-        { TO("contacts", "\"contacts\":[]"), "contacts" },
-        { TO("contacts", "\"contacts\":[{\"name\":{}}]"), "contacts[0].name.formatted_name" },
-        { TO("reaction", "\"reaction\":{\"message_id\":\"wamid.A\"}"), "reaction.emoji" },
-        { INTERACTIVE("\"body\":{\"text\":\"?\"}"), "interactive.type" },
+        { WHATSAPP "'type':'text','text':{'body':'x'}}", "to" },
+        { WHATSAPP "'to':'254700000001','text':{'body':'x'}}", "type" },
+        { WHATSAPP "'status':'read'}", "message_id" },
+        { TO("text", "'a':1"), "text" },
+        { TO("text", "'text':{}"), "text.body" },
+        { TO("text", "'text':{'body':''}"), "text.body" },
+        { TO("text", "'text':{'body':'x'},'context':{}"), "context.message_id" },
+        { TO("image", "'image':{'caption':'c'}"), "image" },
+        { TO("location", "'location':{'latitude':1}"), "location.longitude" },
+        { TO("contacts", "'contacts':[]"), "contacts" },
+        { TO("contacts", "'contacts':[{'name':{}}]"), "contacts[0].name.formatted_name" },
+        { TO("reaction", "'reaction':{'message_id':'wamid.A'}"), "reaction.emoji" },
+        { INTERACTIVE("'body':{'text':'?'}"), "interactive.type" },
         { BUTTONS(""), "interactive.action.buttons" },
-        { BUTTONS(BUTTON("a", "A") ",{\"type\":\"reply\",\"reply\":{\"id\":\"b\"}}"),
+        { BUTTONS(BUTTON("a", "A") ",{'type':'reply','reply':{'id':'b'}}"),
           "interactive.action.buttons[1].reply.title" },
-        { LIST("{\"title\":\"s\",\"rows\":[" ROW("1") "]},{\"rows\":[" ROW("2") "]}"),
+        { LIST("{'title':'s','rows':[" ROW("1") "]},{'rows':[" ROW("2") "]}"),
           "interactive.action.sections[1].title" },
-        { FLOW("\"flow_message_version\":\"3\",\"flow_cta\":\"Open\""), "interactive.action.parameters" },
-        { TO("template", "\"template\":{\"name\":\"n\"}"), "template.language" },
-        { TEMPLATE("{\"type\":\"body\",\"parameters\":[{\"type\":\"text\"}]}"),
+        { FLOW("'flow_message_version':'3','flow_cta':'Open'"), "interactive.action.parameters" },
+        { TO("template", "'template':{'name':'n'}"), "template.language" },
+        { TEMPLATE("{'type':'body','parameters':[{'type':'text'}]}"),
           "template.components[0].parameters[0].text" },
-        { TEMPLATE("{\"type\":\"button\",\"index\":\"0\"}"), "template.components[0].sub_type" },
-        { TEMPLATE("{\"type\":\"header\",\"parameters\":[{\"type\":\"document\",\"document\":{}}]}"),
+        { TEMPLATE("{'type':'button','index':'0'}"), "template.components[0].sub_type" },
+        { TEMPLATE("{'type':'header','parameters':[{'type':'document','document':{}}]}"),
           "template.components[0].parameters[0].document" },
     };
 
@@ -220,55 +220,40 @@ static void refuses_wrong_values(void **state)
         const char *text, *path;
     } bad[] = {
         { 100, "[]", "request" },
-        { 131009, "{\"messaging_product\":\"telegram\"}", "messaging_product" },
-        { 131009, "{\"messaging_product\":\"whatsapp\",\"status\":\"seen\",\"message_id\":\"wamid.A\"}",
-          "status" },
-        { 131009,
-          "{\"messaging_product\":\"whatsapp\",\"to\":\"call me\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-          "to" },
-        { 131009,
-          "{\"messaging_product\":\"whatsapp\",\"to\":\"12\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-          "to" },
-        { 131009,
-          "{\"messaging_product\":\"whatsapp\",\"to\":\"1234567890123456789012345678\",\"type\":\"text\"}",
-          "to" },
-        { 100,
-          "{\"messaging_product\":\"whatsapp\",\"to\":254700000001,\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-          "to" },
-        { 131009, "{\"messaging_product\":\"whatsapp\",\"recipient\":\"ke.1\",\"type\":\"text\"}",
-          "recipient" },
-        { 131009, "{\"messaging_product\":\"whatsapp\",\"recipient_type\":\"crowd\"}", "recipient_type" },
-        { 131051, TO("system", "\"system\":{}"), "type" },
-        { 100, TO("text", "\"text\":\"x\""), "text" },
-        { 100, TO("text", "\"text\":{\"body\":1}"), "text.body" },
-        { 100, TO("text", "\"text\":{\"body\":\"x\",\"preview_url\":\"perhaps\"}"), "text.preview_url" },
-        { 131009, TO("image", "\"image\":{\"link\":\"ftp://e.example/i\"}"), "image.link" },
-        { 131009, TO("image", "\"image\":{\"link\":\"https://e.example/i\",\"id\":\"1\"}"), "image" },
-        { 100, TO("audio", "\"audio\":{\"id\":\"1\",\"caption\":\"c\"}"), "audio.caption" },
-        { 131009, TO("location", "\"location\":{\"latitude\":91,\"longitude\":0}"), "location.latitude" },
-        { 100, TO("location", "\"location\":{\"latitude\":\"north\",\"longitude\":0}"), "location.latitude" },
+        { 131009, "{'messaging_product':'telegram'}", "messaging_product" },
+        { 131009, WHATSAPP "'status':'seen','message_id':'wamid.A'}", "status" },
+        { 131009, WHATSAPP "'to':'call me','type':'text','text':{'body':'x'}}", "to" },
+        { 131009, WHATSAPP "'to':'12','type':'text','text':{'body':'x'}}", "to" },
+        { 131009, WHATSAPP "'to':'1234567890123456789012345678','type':'text'}", "to" },
+        { 100, WHATSAPP "'to':254700000001,'type':'text','text':{'body':'x'}}", "to" },
+        { 131009, WHATSAPP "'recipient':'ke.1','type':'text'}", "recipient" },
+        { 131009, WHATSAPP "'recipient_type':'crowd'}", "recipient_type" },
+        { 131051, TO("system", "'system':{}"), "type" },
+        { 100, TO("text", "'text':'x'"), "text" },
+        { 100, TO("text", "'text':{'body':1}"), "text.body" },
+        { 100, TO("text", "'text':{'body':'x','preview_url':'perhaps'}"), "text.preview_url" },
+        { 131009, TO("image", "'image':{'link':'ftp://e.example/i'}"), "image.link" },
+        { 131009, TO("image", "'image':{'link':'https://e.example/i','id':'1'}"), "image" },
+        { 100, TO("audio", "'audio':{'id':'1','caption':'c'}"), "audio.caption" },
+        { 131009, TO("location", "'location':{'latitude':91,'longitude':0}"), "location.latitude" },
+        { 100, TO("location", "'location':{'latitude':'north','longitude':0}"), "location.latitude" },
         { 131009, BUTTONS(BUTTON("a", "A") "," BUTTON("a", "B")), "interactive.action.buttons[1].reply.id" },
         { 131009, BUTTONS(BUTTON("a", "A") "," BUTTON("b", "A")),
           "interactive.action.buttons[1].reply.title" },
         { 100, BUTTONS(BUTTON("a", "A") "," BUTTON("b", "B") "," BUTTON("c", "C") "," BUTTON("d", "D")),
           "interactive.action.buttons" },
-        { 100,
-          LIST("{\"title\":\"s\",\"rows\":[" ROW("1") "," ROW("2") "," ROW("3") "," ROW("4") "," ROW("5") "," ROW(
-              "6") "]},{\"title\":\"u\",\"rows\":[" ROW("1") "," ROW("2") "," ROW("3") "," ROW("4") "," ROW("5") "]}"),
+        { 100, LIST("{'title':'s','rows':[" SIX_ROWS "]},{'title':'u','rows':[" SIX_ROWS "]}"),
           "interactive.action.sections" },
         { 131009,
-          INTERACTIVE(
-              "\"type\":\"list\",\"header\":{\"type\":\"image\",\"image\":{\"id\":\"1\"}},\"body\":{\"text\":\"?\"}"),
+          INTERACTIVE("'type':'list','header':{'type':'image','image':{'id':'1'}},'body':{'text':'?'}"),
           "interactive.header.type" },
-        { 131009,
-          INTERACTIVE(
-              "\"type\":\"cta_url\",\"body\":{\"text\":\"?\"},\"action\":{\"name\":\"send_location\"}"),
+        { 131009, INTERACTIVE("'type':'cta_url','body':{'text':'?'},'action':{'name':'send_location'}"),
           "interactive.action.name" },
-        { 131009, TEMPLATE("{\"type\":\"button\",\"sub_type\":\"url\",\"index\":\"10\"}"),
+        { 131009, TEMPLATE("{'type':'button','sub_type':'url','index':'10'}"),
           "template.components[0].index" },
-        { 132012, TEMPLATE("{\"type\":\"body\",\"parameters\":[{\"type\":\"text\",\"text\":\"a\\nb\"}]}"),
+        { 132012, TEMPLATE("{'type':'body','parameters':[{'type':'text','text':'a\\nb'}]}"),
           "template.components[0].parameters[0].text" },
-        { 132012, TEMPLATE("{\"type\":\"body\",\"parameters\":[{\"type\":\"text\",\"text\":\"a     b\"}]}"),
+        { 132012, TEMPLATE("{'type':'body','parameters':[{'type':'text','text':'a     b'}]}"),
           "template.components[0].parameters[0].text" },
         { 100, TEMPLATE("7"), "template.components[0]" },
     };
@@ -284,29 +269,26 @@ static void counts_characters_not_bytes(void **state)
         const char *format, *path;
         size_t most;
     } limits[] = {
-        { TO("text", "\"text\":{\"body\":\"%s\"}"), "text.body", 4096 },
-        { TO("image", "\"image\":{\"id\":\"1\",\"caption\":\"%s\"}"), "image.caption", 1024 },
-        { TO("text", "\"text\":{\"body\":\"x\"},\"biz_opaque_callback_data\":\"%s\""),
-          "biz_opaque_callback_data", 512 },
+        { TO("text", "'text':{'body':'%s'}"), "text.body", 4096 },
+        { TO("image", "'image':{'id':'1','caption':'%s'}"), "image.caption", 1024 },
+        { TO("text", "'text':{'body':'x'},'biz_opaque_callback_data':'%s'"), "biz_opaque_callback_data",
+          512 },
         { BUTTONS(BUTTON("%s", "A")), "interactive.action.buttons[0].reply.id", 256 },
         { BUTTONS(BUTTON("a", "%s")), "interactive.action.buttons[0].reply.title", 20 },
-        { INTERACTIVE("\"type\":\"button\",\"body\":{\"text\":\"%s\"},\"action\":{\"buttons\":[" BUTTON(
-              "a", "A") "]}"),
+        { INTERACTIVE("'type':'button','body':{'text':'%s'},'action':{'buttons':[" BUTTON("a", "A") "]}"),
           "interactive.body.text", 1024 },
-        { INTERACTIVE("\"type\":\"button\",\"body\":{\"text\":\"?\"},\"footer\":{\"text\":\"%s\"},"
-                      "\"action\":{\"buttons\":[" BUTTON("a", "A") "]}"),
+        { INTERACTIVE("'type':'button','body':{'text':'?'},'footer':{'text':'%s'},"
+                      "'action':{'buttons':[" BUTTON("a", "A") "]}"),
           "interactive.footer.text", 60 },
-        { INTERACTIVE(
-              "\"type\":\"button\",\"header\":{\"type\":\"text\",\"text\":\"%s\"},\"body\":{\"text\":\"?\"},"
-              "\"action\":{\"buttons\":[" BUTTON("a", "A") "]}"),
+        { INTERACTIVE("'type':'button','header':{'type':'text','text':'%s'},'body':{'text':'?'},"
+                      "'action':{'buttons':[" BUTTON("a", "A") "]}"),
           "interactive.header.text", 60 },
-        { INTERACTIVE(
-              "\"type\":\"list\",\"body\":{\"text\":\"%s\"},\"action\":{\"button\":\"b\",\"sections\":"
-              "[{\"rows\":[" ROW("1") "]}]}"),
+        { INTERACTIVE("'type':'list','body':{'text':'%s'},'action':{'button':'b','sections':"
+                      "[{'rows':[" ROW("1") "]}]}"),
           "interactive.body.text", 4096 },
-        { LIST("{\"title\":\"%s\",\"rows\":[" ROW("1") "]}"), "interactive.action.sections[0].title", 24 },
-        { LIST("{\"rows\":[" ROW("%s") "]}"), "interactive.action.sections[0].rows[0].id", 200 },
-        { LIST("{\"rows\":[{\"id\":\"1\",\"title\":\"t\",\"description\":\"%s\"}]}"),
+        { LIST("{'title':'%s','rows':[" ROW("1") "]}"), "interactive.action.sections[0].title", 24 },
+        { LIST("{'rows':[" ROW("%s") "]}"), "interactive.action.sections[0].rows[0].id", 200 },
+        { LIST("{'rows':[{'id':'1','title':'t','description':'%s'}]}"),
           "interactive.action.sections[0].rows[0].description", 72 },
     };
     struct graph_send send;
@@ -325,12 +307,12 @@ static void counts_characters_not_bytes(void **state)
 
 static void says_how_many_are_too_many(void **state)
 {
-    char *over = with_value(TO("text", "\"text\":{\"body\":\"%s\"}"), "x", 4097);
+    char *over = with_value(TO("text", "'text':{'body':'%s'}"), "x", 4097);
     struct graph_error error;
     struct graph_send send;
 
     (void)state;
-    assert_int_equal(check(slice_text(over), &send, &error), STATUS_INVALID);
+    assert_int_equal(check_quoted(over, &send, &error), STATUS_INVALID);
     assert_string_equal(error.message, "(#100) Invalid parameter");
     assert_string_equal(error.details, "text.body: 4097 characters; at most 4096");
     free(over);
@@ -369,22 +351,18 @@ static void answers_as_whatsapp_does(void **state)
     struct text out = { 0 };
 
     (void)state;
-    takes(
-        "{\"messaging_product\":\"whatsapp\",\"to\":\"+254 700000001\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-        &send);
+    takes(WHATSAPP "'to':'+254 700000001','type':'text','text':{'body':'x'}}", &send);
     assert_int_equal(graph_send_answer(&send, "wamid.X", &out), STATUS_OK);
     assert_string_equal(out.at,
                         "{\"messaging_product\":\"whatsapp\",\"contacts\":[{\"input\":\"+254 700000001\","
                         "\"wa_id\":\"254700000001\"}],\"messages\":[{\"id\":\"wamid.X\"}]}");
     text_clear(&out);
-    takes(
-        "{\"messaging_product\":\"whatsapp\",\"recipient\":\"KE.1\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}",
-        &send);
+    takes(WHATSAPP "'recipient':'KE.1','type':'text','text':{'body':'x'}}", &send);
     assert_int_equal(graph_send_answer(&send, "wamid.X", &out), STATUS_OK);
     assert_string_equal(out.at, "{\"messaging_product\":\"whatsapp\",\"contacts\":[{\"input\":\"KE.1\","
                                 "\"user_id\":\"KE.1\"}],\"messages\":[{\"id\":\"wamid.X\"}]}");
     text_clear(&out);
-    takes("{\"messaging_product\":\"whatsapp\",\"status\":\"read\",\"message_id\":\"wamid.C\"}", &send);
+    takes(WHATSAPP "'status':'read','message_id':'wamid.C'}", &send);
     assert_int_equal(graph_send_answer(&send, "wamid.X", &out), STATUS_OK);
     assert_string_equal(out.at, "{\"success\":true}");
     text_free(&out);
@@ -447,11 +425,9 @@ static void takes_the_whole_corpus(void **state)
 
 static int forget(void **state)
 {
-    struct graph_error error;
-    struct graph_send send;
-
     (void)state;
-    return check(slice_text(NULL), &send, &error);
+    json_free(tree);
+    return 0;
 }
 
 int main(void)

@@ -112,7 +112,8 @@ function fillContent(bubble, message) {
   else if (body.type === 'button') bubble.append(make('p', '', content.text));
   else {
     bubble.append(make('p', 'kind', body.type));
-    bubble.append(make('p', '', content?.caption ?? content?.filename ?? content?.link ?? JSON.stringify(content)));
+    const text = content?.caption ?? content?.filename ?? content?.link ?? JSON.stringify(content);
+    bubble.append(make('p', '', text));
   }
 }
 
