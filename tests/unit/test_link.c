@@ -372,20 +372,25 @@ static void refuses_a_server_whose_certificate_is_for_another_host(void **state)
     expect_refusal(&w);
 }
 
+static bool here_decided(const struct world *w)
+{
+    return w->here.link || w->here.downs;
+}
+
 static void resolves_a_name_off_the_loop(void **state)
 {
     struct world w;
+    unsigned tries = 0;
 
     (void)state;
     world_start(&w);
     world_aim(&w, "localhost", link_server_port(w.server), "ca.pem", "box", MESSAGE_BYTES_MAX);
-    for (unsigned i = 1; i <= 3; i++) { /* "localhost" may first stand for ::1, where nobody listens. */
+    do { /* "localhost" may first stand for ::1, where nobody listens; then its next address is tried. */
         w.here.downs = 0;
         world_connect(&w);
-        world_until(&w, w.here.ups ? both_up : both_up);
-        if (w.here.link)
-            break;
-    }
+        world_until(&w, here_decided);
+        tries++;
+    } while (!w.here.link && tries < 3);
     assert_int_equal(w.here.ups, 1);
     world_end(&w);
 }
@@ -458,7 +463,7 @@ static void comes_back_after_the_server_was_gone(void **state)
     for (unsigned round = 1; round <= 3; round++) {
         world_connect(&w);
         world_until(&w, both_up);
-        assert_int_equal(w.here.ups, 2 * round - round);
+        assert_int_equal(w.here.ups, round);
         link_server_close(w.server);
         w.server = NULL;
         w.there.downs = w.here.downs = 0;
@@ -545,11 +550,11 @@ static void world_command(struct world *w, const char *say)
     char command[1024];
     pthread_t thread;
 
-    snprintf(
-        command, sizeof command,
-        "( %s ) | timeout 5 openssl s_client -quiet -connect 127.0.0.1:%u -CAfile %s -cert %s -key %s 2>/dev/null",
-        say, (unsigned)link_server_port(w->server), in_folder("ca.pem"), in_folder("box.pem"),
-        in_folder("box.key"));
+    snprintf(command, sizeof command,
+             "( %s ) | timeout 5 openssl s_client -quiet -connect 127.0.0.1:%u -CAfile %s -cert %s -key %s "
+             "2>/dev/null",
+             say, (unsigned)link_server_port(w->server), in_folder("ca.pem"), in_folder("box.pem"),
+             in_folder("box.key"));
     w->command = command;
     assert_int_equal(pthread_create(&thread, NULL, thread_runs_command, w), 0);
     world_until(w, command_done);
@@ -659,12 +664,12 @@ static int make_certificates(void **state)
         "key() { openssl ecparam -name prime256v1 -genkey -noout -out $1.key; }\n"
         "ca() { key $1; openssl req -x509 -new -key $1.key -subj /CN=$1 -days 2 -out $1.pem; }\n"
         "sign() { key $1; openssl req -new -key $1.key -subj /CN=$2 -out $1.csr && echo \"$4\" >$1.ext &&\n"
-        "  openssl x509 -req -in $1.csr -CA $3.pem -CAkey $3.key -CAcreateserial -days 2 -extfile $1.ext -out "
-        "$1.pem; }\n"
+        "  openssl x509 -req -in $1.csr -CA $3.pem -CAkey $3.key -CAcreateserial -days 2 -extfile $1.ext \\\n"
+        "    -out $1.pem; }\n"
         "ca ca && ca other-ca && sign server gateway ca subjectAltName=IP:127.0.0.1,DNS:localhost &&\n"
         "sign box nyeri-03 ca extendedKeyUsage=clientAuth &&\n"
         "sign stranger nyeri-03 other-ca extendedKeyUsage=clientAuth &&\n"
-        "cp server.key elsewhere.key && openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 2 \\\n"
+        "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 2 \\\n"
         "  -extfile /dev/fd/3 -out elsewhere.pem 3<<END\nsubjectAltName=IP:127.0.0.2\nEND\n",
         folder);
     return system(command);
