@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "relay/intake.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "relay/branch_parts.h"
+#include "relay/outbox_tokens.h"
+#include "relay/report.h"
+#include "relay/uplink.h"
+#include "sync/kit/graph.h"
+#include "sync/kit/http.h"
+#include "sync/kit/log.h"
+#include "sync/kit/metrics.h"
+#include "sync/protocol/status.h"
+
+#define ACCEPTS_MAX 256u /* A turn (storage.md section 4): more gain nothing and make the first wait. */
+#define TIMEOUT_S 30u
+#define JSON_TYPE "application/json; charset=utf-8"
+
+static const char messages_path[] = "/zajel/v1/messages/";
+
+/* One request that was handled in this turn and waits for its commit. */
+struct handled {
+    struct http_request *request;
+    struct branch_answer answer;
+    const char *content_type;
+};
+
+struct intake {
+    struct box *box;
+    struct http_server *plain, *tls;
+    struct http_request **noted; /* In the order they came; at most one per connection. */
+    size_t noted_count, noted_room;
+    struct handled handled[ACCEPTS_MAX];
+    size_t handled_count;
+};
+
+/* --- Answers --- */
+
+static int answer_text(struct handled *h, unsigned status, const char *text)
+{
+    h->answer.status = status;
+    h->content_type = "text/plain; charset=utf-8";
+    text_puts(&h->answer.body, text);
+    return STATUS_OK;
+}
+
+static int answer_unknown_path(struct handled *h)
+{
+    return branch_refuse(&h->answer, 404, 100, "Unsupported request",
+                         "No such path here: POST [/vN.N]/PHONE_NUMBER_ID/messages sends a message.");
+}
+
+static int answer_wrong_method(struct handled *h, const char *allowed)
+{
+    char details[96];
+
+    snprintf(details, sizeof details, "This path takes %s only.", allowed);
+    return branch_refuse(&h->answer, 405, 100, "Unsupported request", details);
+}
+
+/* --- Who asks --- */
+
+static int authorise(struct intake *i, struct handled *h, unsigned *number, struct slice *name)
+{
+    const char *header = http_header(h->request, "Authorization");
+    int status = STATUS_DENIED;
+
+    if (header && strncasecmp(header, "Bearer ", 7) == 0)
+        status = outbox_token_check(i->box->outbox, slice_text(header + 7 + strspn(header + 7, " ")), number, name);
+    if (status == STATUS_DENIED)
+        (void)branch_refuse(&h->answer, 401, 190, "Invalid OAuth access token",
+                            "Authorization: Bearer TOKEN is missing or wrong; `zajel-relay token add NAME` makes one.");
+    return status;
+}
+
+/* Monitoring on this machine needs no token. Behind a proxy everybody seems to be on this machine. */
+static int authorise_monitoring(struct intake *i, struct handled *h)
+{
+    struct slice name;
+    unsigned number;
+
+    if (config_is_loopback(http_peer(h->request)) && !i->box->options->api_behind_proxy)
+        return STATUS_OK;
+    return authorise(i, h, &number, &name);
+}
+
+/* --- Routes --- */
+
+static int handle_send(struct intake *i, struct handled *h, struct slice number, const struct branch_time *now)
+{
+    struct branch_request request = { .number = number, .body = http_body(h->request) };
+    int status = authorise(i, h, &request.token, &request.token_name);
+
+    if (status != STATUS_OK)
+        return status == STATUS_DENIED ? STATUS_OK : status;
+    if (http_too_large(h->request))
+        return branch_refuse(&h->answer, 413, 100, "Invalid parameter",
+                             "The body is larger than [limits] request_bytes_max allows.");
+    request.lane = http_header(h->request, "Zajel-Lane");
+    request.expires_in = http_header(h->request, "Zajel-Expires-In");
+    request.key = http_header(h->request, "Idempotency-Key");
+    return branch_accept(i->box->branch, &request, now, &h->answer);
+}
+
+static int handle_graph(struct intake *i, struct handled *h, const struct branch_time *now)
+{
+    struct slice id, edge;
+
+    if (!graph_path(http_path(h->request), &id, &edge) || !slice_is(edge, "messages"))
+        return answer_unknown_path(h);
+    if (strcmp(http_method(h->request), "POST") != 0)
+        return answer_wrong_method(h, "POST");
+    return handle_send(i, h, id, now);
+}
+
+static int handle_message(struct intake *i, struct handled *h, const struct branch_time *now)
+{
+    struct slice id = slice_text(http_path(h->request) + sizeof messages_path - 1), name;
+    unsigned number;
+    int status = authorise(i, h, &number, &name);
+
+    if (status != STATUS_OK)
+        return status == STATUS_DENIED ? STATUS_OK : status;
+    if (strcmp(http_method(h->request), "GET") == 0)
+        return branch_show(i->box->branch, id, uplink_goodput(i->box->uplink), now, &h->answer);
+    if (strcmp(http_method(h->request), "DELETE") == 0)
+        return branch_withdraw(i->box->branch, id, now, &h->answer);
+    return answer_wrong_method(h, "GET and DELETE");
+}
+
+static int handle_ready(struct intake *i, struct handled *h)
+{
+    const char *why = NULL;
+
+    if (branch_is_ready(i->box->branch, &why))
+        return answer_text(h, 200, "ready\n");
+    answer_text(h, 503, why);
+    text_puts(&h->answer.body, "\n");
+    return STATUS_OK;
+}
+
+static int handle_report(struct intake *i, struct handled *h, bool is_metrics, const struct branch_time *now)
+{
+    int status = authorise_monitoring(i, h);
+
+    if (status != STATUS_OK)
+        return status == STATUS_DENIED ? STATUS_OK : status;
+    h->answer.status = 200;
+    if (!is_metrics)
+        return report_status(i->box, now, &h->answer.body);
+    h->content_type = METRICS_CONTENT_TYPE;
+    return report_metrics(i->box, now, &h->answer.body);
+}
+
+/* Paths that only read: true when it was one. */
+static bool handle_own(struct intake *i, struct handled *h, const struct branch_time *now, int *status)
+{
+    const char *path = http_path(h->request);
+    bool is_ready = strcmp(path, "/readyz") == 0;
+    bool is_metrics = strcmp(path, "/metrics") == 0, is_status = strcmp(path, "/status") == 0;
+
+    if (!is_ready && !is_metrics && !is_status && strcmp(path, "/healthz") != 0)
+        return false;
+    if (strcmp(http_method(h->request), "GET") != 0 && strcmp(http_method(h->request), "HEAD") != 0)
+        *status = answer_wrong_method(h, "GET");
+    else if (is_ready)
+        *status = handle_ready(i, h);
+    else if (is_metrics || is_status)
+        *status = handle_report(i, h, is_metrics, now);
+    else
+        *status = answer_text(h, 200, "ok\n");
+    return true;
+}
+
+static int handle(struct intake *i, struct handled *h, const struct branch_time *now)
+{
+    int status;
+
+    if (http_malformed(h->request))
+        return branch_refuse(&h->answer, 400, 100, "Invalid parameter", http_malformed(h->request));
+    if (handle_own(i, h, now, &status))
+        return status;
+    if (strncmp(http_path(h->request), messages_path, sizeof messages_path - 1) == 0)
+        return handle_message(i, h, now);
+    return handle_graph(i, h, now);
+}
+
+/* --- Turns --- */
+
+int intake_turn(struct intake *i, const struct branch_time *now)
+{
+    int status = STATUS_OK;
+
+    while (i->handled_count < ACCEPTS_MAX && i->handled_count < i->noted_count && status == STATUS_OK) {
+        struct handled *h = &i->handled[i->handled_count];
+
+        *h = (struct handled){ .request = i->noted[i->handled_count], .content_type = JSON_TYPE };
+        i->handled_count++;
+        status = handle(i, h, now);
+    }
+    return status;
+}
+
+static void send_answer(struct handled *h, int outcome)
+{
+    char retry[32] = "";
+    const char *headers[] = { retry, NULL };
+    struct http_answer answer;
+    bool is_full = outcome == STATUS_FULL || outcome == STATUS_NO_SPACE;
+
+    if (outcome == STATUS_OK && h->answer.body.failed)
+        outcome = STATUS_NO_MEMORY;
+    if (outcome != STATUS_OK) {
+        text_free(&h->answer.body);
+        h->content_type = JSON_TYPE;
+        (void)branch_refuse(&h->answer, is_full ? 507 : 503, 2, "Service temporarily unavailable",
+                            is_full ? "The box's disk is full; nothing of this request was kept."
+                                    : "The box's store failed; nothing of this request is promised. Try again.");
+    }
+    if (h->answer.retry_after_s)
+        snprintf(retry, sizeof retry, "Retry-After: %u", h->answer.retry_after_s);
+    answer = (struct http_answer){ .status = h->answer.status,
+                                   .content_type = h->content_type,
+                                   .body = text_slice(&h->answer.body),
+                                   .headers = h->answer.retry_after_s ? headers : NULL };
+    http_answer(h->request, &answer);
+    text_wipe(&h->answer.body);
+}
+
+/* With the store closed nothing was handled: all who wait hear so at once, but whether the relay lives is known. */
+static void refuse_noted(struct intake *i)
+{
+    for (size_t n = 0; n < i->noted_count; n++) {
+        struct handled h = { .request = i->noted[n], .content_type = JSON_TYPE };
+
+        if (strcmp(http_path(h.request), "/healthz") == 0)
+            answer_text(&h, 200, "ok\n");
+        send_answer(&h, h.answer.status ? STATUS_OK : STATUS_UNAVAILABLE);
+    }
+    i->noted_count = 0;
+}
+
+void intake_answer(struct intake *i, int outcome)
+{
+    for (size_t n = 0; n < i->handled_count; n++)
+        send_answer(&i->handled[n], outcome);
+    i->noted_count -= i->handled_count;
+    memmove(i->noted, i->noted + i->handled_count, i->noted_count * sizeof *i->noted);
+    i->handled_count = 0;
+    if (!i->box->outbox)
+        refuse_noted(i);
+    if (i->noted_count > 0)
+        loop_note(i->box->loop);
+}
+
+static void intake_note(void *owner, struct http_request *request)
+{
+    struct intake *i = owner;
+
+    if (i->noted_count == i->noted_room) {
+        size_t room = i->noted_room ? 2 * i->noted_room : 64;
+        struct http_request **grown = reallocarray(i->noted, room, sizeof *grown);
+
+        if (!grown) {
+            struct handled h = { .request = request };
+
+            send_answer(&h, STATUS_NO_MEMORY);
+            return;
+        }
+        i->noted = grown;
+        i->noted_room = room;
+    }
+    i->noted[i->noted_count++] = request;
+    loop_note(i->box->loop);
+}
+
+/* --- Opening --- */
+
+static int intake_listen(struct intake *i, const struct options_address *address, bool is_tls, struct http_server **out)
+{
+    const struct options *o = i->box->options;
+    struct http_options options = { .host = address->host,
+                                    .port = address->port,
+                                    .certificate_file = is_tls ? o->api_certificate_file : NULL,
+                                    .key_file = is_tls ? o->api_key_file : NULL,
+                                    .body_bytes_max = (size_t)o->request_bytes_max,
+                                    .connections_max = o->connections_max,
+                                    .timeout_s = TIMEOUT_S,
+                                    .request = intake_note,
+                                    .owner = i };
+    int status = http_open(out, i->box->loop, &options);
+
+    if (status == STATUS_OK)
+        log_event(LOG_LEVEL_INFO, "listening", "part=api address=%s port=%u tls=%s", address->host, http_port(*out),
+                  is_tls ? "yes" : "no");
+    else
+        log_event(LOG_LEVEL_ERROR, "listen_failed", "part=api address=%s port=%u status=%s", address->host,
+                  address->port, status_name(status));
+    return status;
+}
+
+int intake_open(struct intake **out, struct box *box)
+{
+    struct intake *i = calloc(1, sizeof *i);
+    int status = STATUS_NO_MEMORY;
+
+    *out = NULL;
+    if (!i)
+        return status;
+    i->box = box;
+    status = intake_listen(i, &box->options->api, box->options->api_is_tls, &i->plain);
+    if (status == STATUS_OK && box->options->api_tls.is_on)
+        status = intake_listen(i, &box->options->api_tls, true, &i->tls);
+    if (status != STATUS_OK) {
+        intake_close(i);
+        return status;
+    }
+    *out = i;
+    return STATUS_OK;
+}
+
+void intake_close(struct intake *i)
+{
+    if (!i)
+        return;
+    http_close(i->plain);
+    http_close(i->tls);
+    for (size_t n = 0; n < i->handled_count; n++)
+        text_wipe(&i->handled[n].answer.body);
+    free(i->noted);
+    free(i);
+}
