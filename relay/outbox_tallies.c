@@ -135,8 +135,11 @@ int outbox_tallies_save(struct outbox *o)
 
 void outbox_tallies_committed(struct outbox *o)
 {
-    struct outbox_epoch *current = outbox_store_current(o);
+    struct outbox_epoch *current;
 
+    if (o->epoch_count == 0)
+        return; /* Opened by a verb: no epoch was ever begun. */
+    current = outbox_store_current(o);
     for (int lane = 0; lane < LANE_COUNT; lane++)
         current->tally[lane].committed = current->tally[lane].last;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "relay/delivery.h"
+#include "relay/postman.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@
 
 /* One webhook on its way. */
 struct errand {
-    struct delivery *delivery;
+    struct postman *postman;
     struct fetch *fetch; /* NULL: this place is free, or the errand is done. */
     struct inbox_webhook webhook;
     bool is_taken, is_done, was_delivered;
@@ -35,7 +35,7 @@ struct failing {
     uint64_t delay_ms;
 };
 
-struct delivery {
+struct postman {
     struct box *box;
     struct fetcher *fetcher;
     struct errand errands[PARALLEL_MAX];
@@ -53,7 +53,7 @@ struct delivery {
 
 /* --- Outcomes --- */
 
-static struct failing *failing_find(struct delivery *d, inbox_customer customer)
+static struct failing *failing_find(struct postman *d, inbox_customer customer)
 {
     for (size_t i = 0; i < d->failing_count; i++)
         if (d->failing[i].customer == customer)
@@ -61,7 +61,7 @@ static struct failing *failing_find(struct delivery *d, inbox_customer customer)
     return NULL;
 }
 
-static void failing_forget(struct delivery *d, inbox_customer customer)
+static void failing_forget(struct postman *d, inbox_customer customer)
 {
     struct failing *f = failing_find(d, customer);
 
@@ -75,7 +75,7 @@ static uint64_t next_delay(uint64_t delay_ms)
     return delay_ms < RETRY_MS_MAX ? delay_ms : RETRY_MS_MAX;
 }
 
-static void delivery_pause(struct delivery *d, uint64_t now_ms)
+static void postman_pause(struct postman *d, uint64_t now_ms)
 {
     if (now_ms < d->paused_until_ms)
         return; /* Errands that began before the pause tell nothing new. */
@@ -83,12 +83,12 @@ static void delivery_pause(struct delivery *d, uint64_t now_ms)
     d->paused_until_ms = now_ms + d->pause_ms;
 }
 
-static void delivery_fail(struct delivery *d, inbox_customer customer, uint64_t now_ms)
+static void postman_fail(struct postman *d, inbox_customer customer, uint64_t now_ms)
 {
     struct failing *f = failing_find(d, customer);
 
     if (!f && d->failing_count == FAILING_MAX) {
-        delivery_pause(d, now_ms);
+        postman_pause(d, now_ms);
         return;
     }
     if (!f) {
@@ -98,13 +98,13 @@ static void delivery_fail(struct delivery *d, inbox_customer customer, uint64_t 
     f->delay_ms = next_delay(f->delay_ms);
     f->retry_ms = now_ms + f->delay_ms;
     if (++d->failures_in_a_row >= FAILURES_IN_A_ROW)
-        delivery_pause(d, now_ms);
+        postman_pause(d, now_ms);
 }
 
 static void errand_done(void *owner, struct fetch *fetch, const struct fetch_result *result)
 {
     struct errand *e = owner;
-    struct delivery *d = e->delivery;
+    struct postman *d = e->postman;
     uint64_t now_ms = clock_elapsed_ms();
     char quoted[128];
 
@@ -122,14 +122,14 @@ static void errand_done(void *owner, struct fetch *fetch, const struct fetch_res
                       log_quote(slice_text(result->why), quoted, sizeof quoted));
         /* Nobody listens there: that is no customer's fault. */
         if (result->outcome == FETCH_UNSENT)
-            delivery_pause(d, now_ms);
+            postman_pause(d, now_ms);
         else
-            delivery_fail(d, e->webhook.customer, now_ms);
+            postman_fail(d, e->webhook.customer, now_ms);
     }
     loop_note(d->box->loop);
 }
 
-int delivery_turn(struct delivery *d, const struct branch_time *now)
+int postman_turn(struct postman *d, const struct branch_time *now)
 {
     int status = STATUS_OK;
 
@@ -148,7 +148,7 @@ int delivery_turn(struct delivery *d, const struct branch_time *now)
 
 /* --- Starting --- */
 
-static bool delivery_is_busy(const struct delivery *d, inbox_customer customer)
+static bool postman_is_busy(const struct postman *d, inbox_customer customer)
 {
     for (size_t i = 0; i < d->errand_max; i++)
         if (d->errands[i].is_taken && d->errands[i].webhook.customer == customer)
@@ -156,7 +156,7 @@ static bool delivery_is_busy(const struct delivery *d, inbox_customer customer)
     return false;
 }
 
-static int errand_start(struct delivery *d, struct errand *e, const struct inbox_webhook *webhook, struct slice body)
+static int errand_start(struct postman *d, struct errand *e, const struct inbox_webhook *webhook, struct slice body)
 {
     const struct options *o = d->box->options;
     uint8_t hash[SEAL_HASH_BYTES];
@@ -178,14 +178,14 @@ static int errand_start(struct delivery *d, struct errand *e, const struct inbox
         text_hex(slice_of(hash, sizeof hash), signature + strlen(signature));
         headers[1] = signature;
     }
-    *e = (struct errand){ .delivery = d, .webhook = *webhook, .is_taken = true };
+    *e = (struct errand){ .postman = d, .webhook = *webhook, .is_taken = true };
     if ((status = fetch_start(d->fetcher, &request, &e->fetch)) != STATUS_OK)
-        *e = (struct errand){ .delivery = d };
+        *e = (struct errand){ .postman = d };
     return status;
 }
 
 /* What is too old or cannot be opened is deleted and counted; false: this customer's next may be looked at. */
-static bool delivery_begin(struct delivery *d, struct errand *e, const struct inbox_webhook *webhook, uint64_t now_ms)
+static bool postman_begin(struct postman *d, struct errand *e, const struct inbox_webhook *webhook, uint64_t now_ms)
 {
     struct outbox *o = d->box->outbox;
     struct slice body;
@@ -202,15 +202,15 @@ static bool delivery_begin(struct delivery *d, struct errand *e, const struct in
     return false;
 }
 
-static bool delivery_may_start(struct delivery *d, inbox_customer customer, uint64_t now_ms)
+static bool postman_may_start(struct postman *d, inbox_customer customer, uint64_t now_ms)
 {
     const struct failing *f = failing_find(d, customer);
 
-    return !delivery_is_busy(d, customer) && (!f || now_ms >= f->retry_ms);
+    return !postman_is_busy(d, customer) && (!f || now_ms >= f->retry_ms);
 }
 
 /* One round over the customers with something waiting, from where the last one ended. */
-static void delivery_fill(struct delivery *d, const struct branch_time *now)
+static void postman_fill(struct postman *d, const struct branch_time *now)
 {
     uint64_t now_ms = outbox_now_ms(d->box->outbox, now->elapsed_ms);
     /* A round that meets only busy and failing customers ends. */
@@ -229,20 +229,20 @@ static void delivery_fill(struct delivery *d, const struct branch_time *now)
                 continue;
             }
             d->cursor = webhook.customer;
-            if (delivery_may_start(d, webhook.customer, now->elapsed_ms))
-                (void)delivery_begin(d, e, &webhook, now_ms);
+            if (postman_may_start(d, webhook.customer, now->elapsed_ms))
+                (void)postman_begin(d, e, &webhook, now_ms);
         }
     }
 }
 
-void delivery_pump(struct delivery *d, const struct branch_time *now)
+void postman_pump(struct postman *d, const struct branch_time *now)
 {
     uint64_t due_ms = UINT64_MAX;
 
     if (!d->fetcher)
         return;
     if (now->elapsed_ms >= d->paused_until_ms && inbox_waiting(d->box->outbox) > 0)
-        delivery_fill(d, now);
+        postman_fill(d, now);
     if (now->elapsed_ms < d->paused_until_ms)
         due_ms = d->paused_until_ms;
     for (size_t i = 0; i < d->failing_count; i++)
@@ -251,12 +251,12 @@ void delivery_pump(struct delivery *d, const struct branch_time *now)
     loop_timer_set(&d->timer, due_ms);
 }
 
-uint64_t delivery_failures(const struct delivery *d)
+uint64_t postman_failures(const struct postman *d)
 {
     return d->failures;
 }
 
-bool delivery_is_paused(const struct delivery *d)
+bool postman_is_paused(const struct postman *d)
 {
     return clock_elapsed_ms() < d->paused_until_ms;
 }
@@ -265,7 +265,7 @@ bool delivery_is_paused(const struct delivery *d)
 
 static void handshake_done(void *owner, struct fetch *fetch, const struct fetch_result *result)
 {
-    struct delivery *d = owner;
+    struct postman *d = owner;
     bool is_fine = result->outcome == FETCH_ANSWERED && result->status == 200 && slice_is(result->body, d->challenge);
     char quoted[128];
 
@@ -288,7 +288,7 @@ static void add_escaped(struct text *out, struct slice value)
 }
 
 /* GET with hub.challenge, as WhatsApp does when a webhook is set up. Some frameworks wait for it; none blocks us. */
-static int handshake_start(struct delivery *d)
+static int handshake_start(struct postman *d)
 {
     const struct options *o = d->box->options;
     struct fetch_request request = { .method = "GET", .timeout_ms = TIMEOUT_MS, .body_bytes_max = ANSWER_BYTES_MAX,
@@ -314,16 +314,16 @@ static int handshake_start(struct delivery *d)
 
 /* --- Opening --- */
 
-static void delivery_ready(void *owner)
+static void postman_ready(void *owner)
 {
-    struct delivery *d = owner;
+    struct postman *d = owner;
 
     loop_note(d->box->loop);
 }
 
-int delivery_open(struct delivery **out, struct box *box)
+int postman_open(struct postman **out, struct box *box)
 {
-    struct delivery *d = calloc(1, sizeof *d);
+    struct postman *d = calloc(1, sizeof *d);
     int status = STATUS_NO_MEMORY;
 
     *out = NULL;
@@ -333,7 +333,7 @@ int delivery_open(struct delivery **out, struct box *box)
     d->cursor = -1;
     d->errand_max = box->options->webhook_parallel;
     assert(d->errand_max <= PARALLEL_MAX);
-    if ((status = loop_timer_open(&d->timer, box->loop, delivery_ready, d)) != STATUS_OK)
+    if ((status = loop_timer_open(&d->timer, box->loop, postman_ready, d)) != STATUS_OK)
         goto fail;
     if (box->options->webhook_url &&
         ((status = fetcher_open(&d->fetcher, box->loop, box->options->webhook_parallel + 1)) != STATUS_OK ||
@@ -344,11 +344,11 @@ int delivery_open(struct delivery **out, struct box *box)
 fail:
     if (status == STATUS_INVALID)
         log_event(LOG_LEVEL_ERROR, "webhook_url_refused", "reason=\"plain http is for loopback only\"");
-    delivery_close(d);
+    postman_close(d);
     return status;
 }
 
-void delivery_close(struct delivery *d)
+void postman_close(struct postman *d)
 {
     if (!d)
         return;
