@@ -31,14 +31,14 @@
 #define TEMPLATE(components) \
     TO("template", "'template':{'name':'n','language':{'code':'sw'},'components':[" components "]}")
 
-static struct json *tree; /* What a send borrows from lives until the next check. */
+static struct json *checked; /* What a send borrows from lives until the next check. */
 
 static int check(struct slice text, struct graph_send *send, struct graph_error *error)
 {
-    json_free(tree);
-    assert_int_equal(json_parse(text, &tree, NULL), STATUS_OK);
+    json_free(checked);
+    assert_int_equal(json_parse(text, &checked, NULL), STATUS_OK);
     memset(error, 0, sizeof *error);
-    return graph_check_send(tree, send, error);
+    return graph_check_send(checked, send, error);
 }
 
 /* Requests are written with ' for ", which none of them holds. */
@@ -426,7 +426,7 @@ static void takes_the_whole_corpus(void **state)
 static int forget(void **state)
 {
     (void)state;
-    json_free(tree);
+    json_free(checked);
     return 0;
 }
 

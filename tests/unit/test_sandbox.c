@@ -30,7 +30,8 @@
 #define PATIENCE_MS 10000
 #define MESSAGES "/v25.0/106540352242922/messages"
 #define TEXT \
-    "{\"messaging_product\":\"whatsapp\",\"to\":\"+254 700 000 009\",\"type\":\"text\",\"text\":{\"body\":\"x\"}}"
+    "{\"messaging_product\":\"whatsapp\",\"to\":\"+254 700 000 009\",\"type\":\"text\"," \
+    "\"text\":{\"body\":\"x\"}}"
 
 struct world {
     char folder[64];
@@ -187,8 +188,9 @@ static int begin(void **state)
     struct text conf = { 0 };
     int fd;
 
-    *w = (struct world){ .folder = "/tmp/test_sandbox.XXXXXX" };
+    *w = (struct world){ 0 };
     *state = w;
+    (void)snprintf(w->folder, sizeof w->folder, "%s/test_sandbox.XXXXXX", P_tmpdir);
     assert_non_null(mkdtemp(w->folder));
     w->port = free_port();
     w->hook_port = free_port();
