@@ -336,12 +336,14 @@ static void writes_errors_in_metas_shape(void **state)
     assert_true(json_string(json_path(tree, "error.fbtrace_id")).length > 10);
     json_free(tree);
 
-    /* Cut in the middle of a character, it can still be written. */
+    /* Cut in the middle of a character it can still be written. */
     for (size_t i = 0; i + 2 < sizeof title; i += 2)
         memcpy(title + i, "\xc3\xa9", 3);
-    graph_error_set(&error, 400, 1, title, "x%s", title);
-    text_clear(&out);
-    assert_int_equal(graph_error_write(&error, &out), STATUS_OK);
+    for (const char *before = "xx"; *before; before++) {
+        graph_error_set(&error, 400, 1, before, "%s%s", before, title);
+        text_clear(&out);
+        assert_int_equal(graph_error_write(&error, &out), STATUS_OK);
+    }
     text_free(&out);
 }
 
