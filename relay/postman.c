@@ -19,6 +19,7 @@
 #define RETRY_MS_MAX 300000u
 #define KEPT_MS (UINT64_C(7) * 86400 * 1000)
 #define TIMEOUT_MS 30000u
+#define TELL_MS 60000u /* The log hears of failures once a minute; the metrics count them. */
 #define ANSWER_BYTES_MAX 4096u
 
 /* One webhook on its way. */
@@ -44,6 +45,7 @@ struct postman {
     size_t failing_count;
     unsigned failures_in_a_row;
     uint64_t failures;
+    uint64_t told_ms; /* When the log last heard of a failure. */
     uint64_t paused_until_ms, pause_ms; /* 0: not paused. */
     inbox_customer cursor;              /* The customer served last: the next one is after him. */
     struct loop_timer timer;
@@ -117,9 +119,12 @@ static void errand_done(void *owner, struct fetch *fetch, const struct fetch_res
         d->failures_in_a_row = 0;
         d->pause_ms = d->paused_until_ms = 0;
     } else {
-        if (d->failures++ == 0 || d->failures_in_a_row == 0)
+        d->failures++;
+        if (d->told_ms == 0 || now_ms >= d->told_ms + TELL_MS) {
+            d->told_ms = now_ms;
             log_event(LOG_LEVEL_WARNING, "webhook_failed", "status=%ld why=%s", result->status,
                       log_quote(slice_text(result->why), quoted, sizeof quoted));
+        }
         /* Nobody listens there: that is no customer's fault. */
         if (result->outcome == FETCH_UNSENT)
             postman_pause(d, now_ms);
