@@ -23,9 +23,10 @@
 #include "sync/protocol/status.h"
 
 #define LINK_PATH "/sync"
-#define LINK_FRAGMENT_BYTES 16384u /* One TLS record; a control frame waits for no more than this. */
+#define LINK_FRAGMENT_BYTES 16370u /* One TLS record less a header; a control frame waits for no more. */
 #define LINK_UNSENT_BYTES 16384    /* In the kernel and not sent: what urgent frames can be late by. */
-#define LINK_RECEIVE_BYTES 4096u   /* Each connection keeps one such buffer for ever. */
+#define LINK_RECEIVE_BYTES 4096u   /* Each connection of a server keeps one such buffer for ever. */
+#define LINK_RECORD_BYTES 16384u   /* The most that one TLS record holds. */
 #define LINK_QUEUE_MESSAGES 4u     /* Of the largest size; link.h promises it. */
 #define LINK_CLOSE_MS_MAX 2000u   /* For what is queued and the close frame; a stopping daemon has no more. */
 #define LINK_PEM_BYTES_MAX 65536u /* A chain of ten certificates is a third of it. */
@@ -97,8 +98,21 @@ static const lws_retry_bo_t link_no_pings = { .secs_since_valid_ping = 0, .secs_
 static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                          size_t length);
 
-static const struct lws_protocols link_protocols[] = {
-    { .name = LINK_SUBPROTOCOL, .callback = link_callback, .rx_buffer_size = LINK_RECEIVE_BYTES },
+static const struct lws_protocols link_server_protocols[] = {
+    { .name = LINK_SUBPROTOCOL,
+      .callback = link_callback,
+      .rx_buffer_size = LINK_RECEIVE_BYTES,
+      .tx_packet_size = LINK_RECORD_BYTES },
+    { .name = NULL },
+};
+
+/* lws 4.1 spins for ever in a client that closes while a TLS record is read in part: it takes records whole.
+ */
+static const struct lws_protocols link_client_protocols[] = {
+    { .name = LINK_SUBPROTOCOL,
+      .callback = link_callback,
+      .rx_buffer_size = LINK_RECORD_BYTES,
+      .tx_packet_size = LINK_RECORD_BYTES },
     { .name = NULL },
 };
 
@@ -309,10 +323,13 @@ static int link_write(struct link *k)
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
-static int link_refuse(struct link *k, uint16_t code, const char *why)
+/* Closes at once, before what is queued. Only when lws next lets us write: a receive event that fails makes
+ * lws 4.1 write what comes later behind its buffer. */
+static void link_refuse(struct link *k, uint16_t code, const char *why)
 {
-    link_begin_closing(k, why);
-    return link_close_now(k, code, why);
+    link_queue_free(&k->queue);
+    link_say_why(k, why);
+    link_close(k, code, why);
 }
 
 static bool link_keep(struct link *k, const void *at, size_t length)
@@ -334,36 +351,34 @@ static bool link_keep(struct link *k, const void *at, size_t length)
     return true;
 }
 
-/* After the message event the link may have been closed, or its server or client even: the caller asks lws
- * anew. */
-static int link_receive(struct link *k, const void *at, size_t length)
+/* Between messages a link holds no buffer: thousands are idle at a time. */
+static void link_deliver(struct link *k)
 {
-    bool whole = lws_is_final_fragment(k->wsi);
-    uint8_t *kept;
-    size_t kept_length;
+    struct slice message = slice_of(k->inbound, k->inbound_length);
+    uint8_t *kept = k->inbound;
 
-    if (k->state != LINK_UP)
-        return 0;
-    if (!lws_frame_is_binary(k->wsi))
-        return link_refuse(k, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "not a binary message");
-    if (length > k->message_bytes_max - k->inbound_length)
-        return link_refuse(k, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
-    if (whole && !k->inbound_length) {
-        k->events->message(k->owner, k, slice_of(at, length));
-        return 0;
-    }
-    if (!link_keep(k, at, length))
-        return link_refuse(k, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION, "out of memory");
-    if (!whole)
-        return 0;
-    /* Between messages a link holds no buffer: thousands are idle at a time. */
-    kept = k->inbound;
-    kept_length = k->inbound_length;
     k->inbound = NULL;
     k->inbound_length = k->inbound_room = 0;
-    k->events->message(k->owner, k, slice_of(kept, kept_length));
+    k->events->message(k->owner, k, message);
     free(kept);
-    return 0;
+}
+
+static void link_receive(struct link *k, const void *at, size_t length)
+{
+    bool whole = lws_is_final_fragment(k->wsi);
+
+    if (k->state != LINK_UP)
+        return;
+    if (!lws_frame_is_binary(k->wsi))
+        link_refuse(k, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "not a binary message");
+    else if (length > k->message_bytes_max - k->inbound_length)
+        link_refuse(k, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
+    else if (whole && !k->inbound_length)
+        k->events->message(k->owner, k, slice_of(at, length));
+    else if (!link_keep(k, at, length))
+        link_refuse(k, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION, "out of memory");
+    else if (whole)
+        link_deliver(k);
 }
 
 static void link_hear_close(struct link *k, const uint8_t *at, size_t length)
@@ -481,7 +496,7 @@ static int link_event(struct link *k, enum lws_callback_reasons reason, void *in
     case LWS_CALLBACK_ESTABLISHED:
     case LWS_CALLBACK_CLIENT_ESTABLISHED: link_rise(k); return 0;
     case LWS_CALLBACK_RECEIVE:
-    case LWS_CALLBACK_CLIENT_RECEIVE: return link_receive(k, in, length);
+    case LWS_CALLBACK_CLIENT_RECEIVE: link_receive(k, in, length); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
     case LWS_CALLBACK_CLIENT_WRITEABLE: return link_write(k);
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: link_hear_close(k, in, length); return 0;
@@ -565,7 +580,7 @@ static int link_server_prepare(struct link_server *s)
 {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        .protocols = link_protocols,
+        .protocols = link_server_protocols,
         .vhost_name = "link-server",
         .ssl_cert_filepath = s->certificate_file,
         .ssl_private_key_filepath = s->key_file,
@@ -700,7 +715,7 @@ static int link_client_prepare(struct link_client *c, struct text *ca, struct te
 {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
-        .protocols = link_protocols,
+        .protocols = link_client_protocols,
         .vhost_name = "link-client",
         .connect_timeout_secs = (unsigned)(c->options.connect_ms_max / 1000u + 1),
         .alpn = "http/1.1",

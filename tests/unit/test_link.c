@@ -413,6 +413,23 @@ static void closes_1009_at_a_message_too_large(void **state)
     world_end(&w);
 }
 
+static void closes_1009_at_the_client_too(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_start(&w);
+    world_aim(&w, "127.0.0.1", link_server_port(w.server), "ca.pem", "box", 6000);
+    world_connect(&w);
+    world_until(&w, both_up);
+    assert_int_equal(end_send(&w.there, 0, 90000),
+                     STATUS_OK); /* More than is looked at comes in one TLS record. */
+    world_until(&w, both_down);
+    assert_int_equal(w.there.code, 1009);
+    assert_int_equal(w.here.messages, 0);
+    world_end(&w);
+}
+
 static void tells_the_peer_the_close_code_after_what_is_queued(void **state)
 {
     struct world w;
@@ -696,6 +713,7 @@ int main(void)
         cmocka_unit_test(refuses_a_server_whose_certificate_is_for_another_host),
         cmocka_unit_test(resolves_a_name_off_the_loop),
         cmocka_unit_test(closes_1009_at_a_message_too_large),
+        cmocka_unit_test(closes_1009_at_the_client_too),
         cmocka_unit_test(tells_the_peer_the_close_code_after_what_is_queued),
         cmocka_unit_test(closes_a_link_that_is_still_being_made),
         cmocka_unit_test(comes_back_after_the_server_was_gone),
