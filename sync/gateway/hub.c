@@ -314,7 +314,6 @@ static int store(struct hub_link *k, const struct session_action *action, int64_
     int status = arrivals_take(h->arrivals, h->ledger, h->settings, &arrival, now_s);
 
     h->branches[k->branch - 1].took_in_turn = h->turn;
-    k->took = true;
     /* The session never hands out what is below the mark it was told; only a second link of the branch can. */
     return status == STATUS_CONFLICT ? STATUS_OK : status;
 }
@@ -442,14 +441,12 @@ static void pump_link(struct hub_link *k, uint64_t now_ms, int64_t now_s)
     if (!k->broken && !greeted && now_ms >= k->opened_ms + HUB_HELLO_MS_MAX)
         k->broken = true;
     if (!k->broken) {
-        if (k->took)
-            session_committed(k->session, now_ms);
+        session_committed(k->session, now_ms);
         session_set_room(k->session, h->room_bytes);
         for (int lane = 0; greeted && lane < LANE_COUNT; lane++)
             session_waiting(k->session, (enum lane)lane, b->down_messages[lane], b->down_bytes[lane]);
         status = act_all(k, now_ms, now_s);
     }
-    k->took = false;
     if (k->broken || status != STATUS_OK) {
         hang_up(k, HUB_CLOSE_TRY_AGAIN, "try again");
         return;
@@ -532,7 +529,7 @@ void hub_drop(struct hub *h, const char *why)
 
     while ((k = h->pump) != NULL) {
         h->pump = k->next_pump;
-        k->pumping = k->took = false;
+        k->pumping = false;
         if (k->gone && !k->dirty)
             hub_bury(k);
     }

@@ -36,7 +36,6 @@ struct hub_link {
     struct hub_frame *in_use; /* Given out by hub_link_next(). */
     unsigned frame_count;
     bool paused;
-    bool took;    /* Rows were taken in this turn. */
     bool broken;  /* To be closed when the turn ends. */
     bool closing; /* link_close() was called, or it is gone. */
     bool gone;    /* `down` came: to be freed. */
