@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sync/kit/fetch.h"
 #include "sync/kit/file.h"
 #include "sync/protocol/status.h"
 
@@ -121,8 +122,10 @@ static int read_api(struct options *o, struct config_error *error)
     o->connections_max = (unsigned)config_number(c, "api", "connections_max");
     o->webhook_url = config_text(c, "api", "webhook_url");
     o->webhook_parallel = (unsigned)config_number(c, "api", "webhook_parallel");
-    if (o->webhook_url && strncmp(o->webhook_url, "http://", 7) != 0 && strncmp(o->webhook_url, "https://", 8) != 0)
-        return config_complain(c, "api", "webhook_url", "is not http://... (loopback only) or https://...", error);
+    if (o->webhook_url && fetch_check_url(o->webhook_url) != STATUS_OK)
+        return config_complain(c, "api", "webhook_url",
+                               "is no URL of https://, nor of http:// on loopback, for example http://127.0.0.1:9000/hook",
+                               error);
     if ((status = read_secret(c, "webhook_secret_file", &o->webhook_secret, error)) != STATUS_OK)
         return status;
     return read_secret(c, "webhook_verify_token_file", &o->webhook_verify_token, error);

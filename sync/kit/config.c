@@ -659,7 +659,7 @@ int config_complain(const struct config *c, const char *section, const char *key
                     struct config_error *error)
 {
     const struct section *s = section_find(c, section);
-    unsigned line = config_line(c, section, key);
+    unsigned line = key ? config_line(c, section, key) : 0;
 
     return complain(error, c->path, line || !s ? line : s->line, section, key, "%s", what);
 }

@@ -352,27 +352,46 @@ static bool host_is_loopback(const char *host)
     return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
-/* Curl fetches the very URL that was looked at here, not a second reading of its text. */
-static int fetch_set_url(struct fetch *f, const char *url)
+/* Reads url into u; STATUS_INVALID when it is none that may be fetched. */
+static int url_read(CURLU *u, const char *url, bool *loopback)
 {
     char *scheme = NULL, *host = NULL;
     int status = STATUS_INVALID;
+
+    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+        *loopback = host_is_loopback(host);
+        if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && *loopback))
+            status = STATUS_OK;
+    }
+    curl_free(scheme);
+    curl_free(host);
+    return status;
+}
+
+int fetch_check_url(const char *url)
+{
+    CURLU *u = curl_url();
     bool loopback;
+    int status = u ? url_read(u, url, &loopback) : STATUS_NO_MEMORY;
+
+    curl_url_cleanup(u);
+    return status;
+}
+
+/* Curl fetches the very URL that was looked at here, not a second reading of its text. */
+static int fetch_set_url(struct fetch *f, const char *url)
+{
+    bool loopback = false;
+    int status;
 
     f->url = curl_url();
     if (!f->url)
         return STATUS_NO_MEMORY;
-    if (curl_url_set(f->url, CURLUPART_URL, url, 0) == CURLUE_OK &&
-        curl_url_get(f->url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        curl_url_get(f->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        loopback = host_is_loopback(host);
-        if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && loopback))
-            status = STATUS_OK;
-        if (status == STATUS_OK && loopback && curl_easy_setopt(f->easy, CURLOPT_PROXY, "") != CURLE_OK)
-            status = STATUS_NO_MEMORY;
-    }
-    curl_free(scheme);
-    curl_free(host);
+    status = url_read(f->url, url, &loopback);
+    if (status == STATUS_OK && loopback && curl_easy_setopt(f->easy, CURLOPT_PROXY, "") != CURLE_OK)
+        status = STATUS_NO_MEMORY;
     return status;
 }
 

@@ -51,6 +51,7 @@ struct fetch_request {
 /* STATUS_INVALID: the URL; STATUS_NO_MEMORY. Redirects are not followed: they are answers. A proxy named by
  * the environment is used for hosts elsewhere, never for loopback. */
 int fetch_start(struct fetcher *f, const struct fetch_request *request, struct fetch **out);
+int fetch_check_url(const char *url); /* STATUS_INVALID: fetch_start() would refuse it. For configurations. */
 void fetch_release(struct fetch *fetch); /* Once, at any time after the start. */
 /* done is not called; the handle ends. Whether a body was sent is then for the caller to judge. Fine at any
  * time before its own done, also from within ready or from done of another. */
