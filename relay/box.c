@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "relay/calls.h"
-#include "relay/postman.h"
+#include "relay/herald.h"
 #include "relay/intake.h"
 #include "relay/uplink.h"
 #include "sync/kit/certificate.h"
@@ -109,7 +109,7 @@ static int box_act(struct box *b, const struct branch_time *now)
     b->tick_due = false;
     if ((status = intake_turn(b->intake, now)) != STATUS_OK || (status = calls_turn(b->calls, now)) != STATUS_OK ||
         (status = uplink_turn(b->uplink, now)) != STATUS_OK ||
-        (status = postman_turn(b->postman, now)) != STATUS_OK ||
+        (status = herald_turn(b->herald, now)) != STATUS_OK ||
         (status = branch_sweep(b->branch, slice, now, &more)) != STATUS_OK)
         return status;
     if (outbox_is_writing(b->outbox))
@@ -140,7 +140,7 @@ static void box_turn(void *owner)
         box_lose_turn(b, status);
     if (!b->outbox)
         return;
-    postman_pump(b->postman, &now);
+    herald_pump(b->herald, &now);
     /* What the link made necessary (a damaged row put aside) is committed by the next turn. */
     if (outbox_is_writing(b->outbox))
         loop_note(b->loop);
@@ -210,8 +210,8 @@ static int box_open(struct box *b)
     what = "control";
     if ((status = calls_open(&b->calls, b)) != STATUS_OK)
         goto fail;
-    what = "postman";
-    if ((status = postman_open(&b->postman, b)) != STATUS_OK)
+    what = "herald";
+    if ((status = herald_open(&b->herald, b)) != STATUS_OK)
         goto fail;
     what = "uplink";
     if ((status = uplink_open(&b->uplink, b)) != STATUS_OK)
@@ -229,7 +229,7 @@ static void box_close(struct box *b)
 {
     intake_close(b->intake);
     calls_close(b->calls);
-    postman_close(b->postman);
+    herald_close(b->herald);
     uplink_close(b->uplink);
     loop_timer_close(&b->tick);
     branch_close(b->branch);

@@ -9,7 +9,7 @@
 
 struct intake;
 struct uplink;
-struct postman;
+struct herald;
 struct calls;
 
 struct box {
@@ -19,7 +19,7 @@ struct box {
     struct branch *branch;
     struct intake *intake;
     struct uplink *uplink;
-    struct postman *postman;
+    struct herald *herald;
     struct calls *calls;
     struct loop_timer tick; /* Once a second: what falls due by time alone. */
     bool tick_due;

@@ -14,6 +14,7 @@
 #include "sync/protocol/status.h"
 
 #define CLOCK_SAVE_MS 60000u /* The clock is saved at least so often while there is traffic. */
+#define ROOM_KEPT 262144u    /* Working room that stays allocated. */
 #define INDEX_MAX 65535u     /* keyring.h */
 /* What ends with a message (its key's last use) plus the day in which it is sealed. */
 #define EPOCH_DAYS 32u
@@ -479,17 +480,21 @@ static int outbox_load(struct outbox *o, const struct outbox_options *options)
     return options->offline ? STATUS_OK : outbox_begin(o, options);
 }
 
-/* Renames a file of the damaged database; one that is not there needs no renaming. */
-static void outbox_put_file_aside(const char *path, const char *aside, const char *suffix)
+/* Renames a database, its log too; files that are not there need no renaming. */
+static void outbox_move_files(const char *from, const char *to)
 {
-    struct text from = { 0 }, to = { 0 };
+    static const char *const suffixes[] = { "", "-wal" };
 
-    text_printf(&from, "%s%s", path, suffix);
-    text_printf(&to, "%s%s", aside, suffix);
-    if (!from.failed && !to.failed)
-        (void)rename(from.at, to.at);
-    text_free(&from);
-    text_free(&to);
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        struct text old = { 0 }, new = { 0 };
+
+        text_printf(&old, "%s%s", from, suffixes[i]);
+        text_printf(&new, "%s%s", to, suffixes[i]);
+        if (!old.failed && !new.failed)
+            (void)rename(old.at, new.at);
+        text_free(&old);
+        text_free(&new);
+    }
 }
 
 static int outbox_open_db(struct outbox *o, const struct outbox_options *options)
@@ -533,13 +538,17 @@ static int outbox_rescue(struct outbox *o, const struct outbox_options *options)
     if (aside.failed)
         return STATUS_NO_MEMORY;
     log_event(LOG_LEVEL_ERROR, "store_damaged", "action=salvage");
-    outbox_put_file_aside(o->path, aside.at, "");
-    outbox_put_file_aside(o->path, aside.at, "-wal");
+    outbox_move_files(o->path, aside.at);
     if ((status = outbox_open_keys(o, options)) == STATUS_OK &&
         (status = outbox_open_db(o, options)) == STATUS_OK &&
         (status = db_migrate(o->db, steps, sizeof steps / sizeof *steps)) == STATUS_OK &&
         (status = outbox_salvage(o, aside.at)) == STATUS_OK)
         status = outbox_load(o, options);
+    if (status != STATUS_OK) {
+        /* The next attempt must find the damaged file, not half of what was saved from it. */
+        outbox_forget(o);
+        outbox_move_files(aside.at, o->path);
+    }
     text_free(&aside);
     return status;
 }
@@ -572,6 +581,13 @@ int outbox_open(struct outbox **out, const struct outbox_options *options)
         status = STATUS_CORRUPT;
     else if ((status = outbox_open_db(o, options)) == STATUS_OK)
         status = outbox_load(o, options);
+    if (status == STATUS_NO_SPACE && o->db && db_release_reserve(o->db)) {
+        /* The disk is full: with the reserve there is room to begin, and then to drain. */
+        outbox_forget(o);
+        if ((status = outbox_open_keys(o, options)) == STATUS_OK &&
+            (status = outbox_open_db(o, options)) == STATUS_OK)
+            status = outbox_load(o, options);
+    }
     if (status == STATUS_CORRUPT)
         status = outbox_rescue(o, options);
     if (status != STATUS_OK)
@@ -676,6 +692,12 @@ int outbox_commit(struct outbox *o, uint64_t elapsed_ms)
 
 void outbox_tidy(struct outbox *o)
 {
+    struct text *rooms[] = { &o->packed, &o->sealed, &o->plain, &o->unpacked };
+
+    /* What one large message took is given back. */
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        if (rooms[i]->room > ROOM_KEPT)
+            text_wipe(rooms[i]);
     db_tidy(o->db);
 }
 

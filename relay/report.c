@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "relay/postman.h"
+#include "relay/herald.h"
 #include "relay/inbox.h"
 #include "relay/uplink.h"
 #include "sync/kit/file.h"
@@ -129,7 +129,7 @@ static int set_rest(struct json *root, const struct box *box)
     failed |= json_set(certificate, "expires_at",
                        box->certificate_until_s ? json_new_integer(box->certificate_until_s) : json_new_null());
     failed |= set_number(webhooks, "waiting", inbox_waiting(box->outbox));
-    failed |= json_set(webhooks, "paused", json_new_bool(postman_is_paused(box->postman)));
+    failed |= json_set(webhooks, "paused", json_new_bool(herald_is_paused(box->herald)));
     failed |= json_set(root, "clock", clock);
     failed |= json_set(root, "certificate", certificate);
     return json_set(root, "webhooks", webhooks) | failed;
@@ -174,7 +174,7 @@ int report_summary(struct box *box, const struct branch_time *now, struct text *
         text_printf(out, "%s %" PRIu64 "%s", outbox_total_name((enum outbox_total)total),
                     outbox_total(box->outbox, (enum outbox_total)total), total < OUTBOX_DELIVERED ? ", " : "");
     text_printf(out, ", dropped %" PRIu64 "\nwebhooks waiting %" PRIu64 "%s\n", dropped(box->outbox),
-                inbox_waiting(box->outbox), postman_is_paused(box->postman) ? " (the program cannot be reached)" : "");
+                inbox_waiting(box->outbox), herald_is_paused(box->herald) ? " (the program cannot be reached)" : "");
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
@@ -274,7 +274,7 @@ int report_metrics(struct box *box, const struct branch_time *now, struct text *
     metrics_store(out, box);
     gauge(out, "zajel_relay_webhooks_waiting", "Webhooks the program has not taken.", inbox_waiting(box->outbox));
     counter(out, "zajel_relay_delivery_failures_total", "Attempts to deliver that failed.",
-            postman_failures(box->postman));
+            herald_failures(box->herald));
     gauge(out, "zajel_relay_clock_trusted", "1 once a trusted time was heard.", outbox_is_trusted(box->outbox));
     metrics_process(out);
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;

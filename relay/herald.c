@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "relay/postman.h"
+#include "relay/herald.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@
 
 /* One webhook on its way. */
 struct errand {
-    struct postman *postman;
+    struct herald *herald;
     struct fetch *fetch; /* NULL: this place is free, or the errand is done. */
     struct inbox_webhook webhook;
     bool is_taken, is_done, was_delivered;
@@ -36,7 +36,7 @@ struct failing {
     uint64_t delay_ms;
 };
 
-struct postman {
+struct herald {
     struct box *box;
     struct fetcher *fetcher;
     struct errand errands[PARALLEL_MAX];
@@ -55,7 +55,7 @@ struct postman {
 
 /* --- Outcomes --- */
 
-static struct failing *failing_find(struct postman *d, inbox_customer customer)
+static struct failing *failing_find(struct herald *d, inbox_customer customer)
 {
     for (size_t i = 0; i < d->failing_count; i++)
         if (d->failing[i].customer == customer)
@@ -63,7 +63,7 @@ static struct failing *failing_find(struct postman *d, inbox_customer customer)
     return NULL;
 }
 
-static void failing_forget(struct postman *d, inbox_customer customer)
+static void failing_forget(struct herald *d, inbox_customer customer)
 {
     struct failing *f = failing_find(d, customer);
 
@@ -77,7 +77,7 @@ static uint64_t next_delay(uint64_t delay_ms)
     return delay_ms < RETRY_MS_MAX ? delay_ms : RETRY_MS_MAX;
 }
 
-static void postman_pause(struct postman *d, uint64_t now_ms)
+static void herald_pause(struct herald *d, uint64_t now_ms)
 {
     if (now_ms < d->paused_until_ms)
         return; /* Errands that began before the pause tell nothing new. */
@@ -85,12 +85,12 @@ static void postman_pause(struct postman *d, uint64_t now_ms)
     d->paused_until_ms = now_ms + d->pause_ms;
 }
 
-static void postman_fail(struct postman *d, inbox_customer customer, uint64_t now_ms)
+static void herald_fail(struct herald *d, inbox_customer customer, uint64_t now_ms)
 {
     struct failing *f = failing_find(d, customer);
 
     if (!f && d->failing_count == FAILING_MAX) {
-        postman_pause(d, now_ms);
+        herald_pause(d, now_ms);
         return;
     }
     if (!f) {
@@ -100,13 +100,13 @@ static void postman_fail(struct postman *d, inbox_customer customer, uint64_t no
     f->delay_ms = next_delay(f->delay_ms);
     f->retry_ms = now_ms + f->delay_ms;
     if (++d->failures_in_a_row >= FAILURES_IN_A_ROW)
-        postman_pause(d, now_ms);
+        herald_pause(d, now_ms);
 }
 
 static void errand_done(void *owner, struct fetch *fetch, const struct fetch_result *result)
 {
     struct errand *e = owner;
-    struct postman *d = e->postman;
+    struct herald *d = e->herald;
     uint64_t now_ms = clock_elapsed_ms();
     char quoted[128];
 
@@ -127,14 +127,14 @@ static void errand_done(void *owner, struct fetch *fetch, const struct fetch_res
         }
         /* Nobody listens there: that is no customer's fault. */
         if (result->outcome == FETCH_UNSENT)
-            postman_pause(d, now_ms);
+            herald_pause(d, now_ms);
         else
-            postman_fail(d, e->webhook.customer, now_ms);
+            herald_fail(d, e->webhook.customer, now_ms);
     }
     loop_note(d->box->loop);
 }
 
-int postman_turn(struct postman *d, const struct branch_time *now)
+int herald_turn(struct herald *d, const struct branch_time *now)
 {
     int status = STATUS_OK;
 
@@ -153,7 +153,7 @@ int postman_turn(struct postman *d, const struct branch_time *now)
 
 /* --- Starting --- */
 
-static bool postman_is_busy(const struct postman *d, inbox_customer customer)
+static bool herald_is_busy(const struct herald *d, inbox_customer customer)
 {
     for (size_t i = 0; i < d->errand_max; i++)
         if (d->errands[i].is_taken && d->errands[i].webhook.customer == customer)
@@ -161,7 +161,7 @@ static bool postman_is_busy(const struct postman *d, inbox_customer customer)
     return false;
 }
 
-static int errand_start(struct postman *d, struct errand *e, const struct inbox_webhook *webhook, struct slice body)
+static int errand_start(struct herald *d, struct errand *e, const struct inbox_webhook *webhook, struct slice body)
 {
     const struct options *o = d->box->options;
     uint8_t hash[SEAL_HASH_BYTES];
@@ -183,14 +183,14 @@ static int errand_start(struct postman *d, struct errand *e, const struct inbox_
         text_hex(slice_of(hash, sizeof hash), signature + strlen(signature));
         headers[1] = signature;
     }
-    *e = (struct errand){ .postman = d, .webhook = *webhook, .is_taken = true };
+    *e = (struct errand){ .herald = d, .webhook = *webhook, .is_taken = true };
     if ((status = fetch_start(d->fetcher, &request, &e->fetch)) != STATUS_OK)
-        *e = (struct errand){ .postman = d };
+        *e = (struct errand){ .herald = d };
     return status;
 }
 
 /* What is too old or cannot be opened is deleted and counted; false: this customer's next may be looked at. */
-static bool postman_begin(struct postman *d, struct errand *e, const struct inbox_webhook *webhook, uint64_t now_ms)
+static bool herald_begin(struct herald *d, struct errand *e, const struct inbox_webhook *webhook, uint64_t now_ms)
 {
     struct outbox *o = d->box->outbox;
     struct slice body;
@@ -207,15 +207,15 @@ static bool postman_begin(struct postman *d, struct errand *e, const struct inbo
     return false;
 }
 
-static bool postman_may_start(struct postman *d, inbox_customer customer, uint64_t now_ms)
+static bool herald_may_start(struct herald *d, inbox_customer customer, uint64_t now_ms)
 {
     const struct failing *f = failing_find(d, customer);
 
-    return !postman_is_busy(d, customer) && (!f || now_ms >= f->retry_ms);
+    return !herald_is_busy(d, customer) && (!f || now_ms >= f->retry_ms);
 }
 
 /* One round over the customers with something waiting, from where the last one ended. */
-static void postman_fill(struct postman *d, const struct branch_time *now)
+static void herald_fill(struct herald *d, const struct branch_time *now)
 {
     uint64_t now_ms = outbox_now_ms(d->box->outbox, now->elapsed_ms);
     /* A round that meets only busy and failing customers ends. */
@@ -234,20 +234,20 @@ static void postman_fill(struct postman *d, const struct branch_time *now)
                 continue;
             }
             d->cursor = webhook.customer;
-            if (postman_may_start(d, webhook.customer, now->elapsed_ms))
-                (void)postman_begin(d, e, &webhook, now_ms);
+            if (herald_may_start(d, webhook.customer, now->elapsed_ms))
+                (void)herald_begin(d, e, &webhook, now_ms);
         }
     }
 }
 
-void postman_pump(struct postman *d, const struct branch_time *now)
+void herald_pump(struct herald *d, const struct branch_time *now)
 {
     uint64_t due_ms = UINT64_MAX;
 
     if (!d->fetcher)
         return;
     if (now->elapsed_ms >= d->paused_until_ms && inbox_waiting(d->box->outbox) > 0)
-        postman_fill(d, now);
+        herald_fill(d, now);
     if (now->elapsed_ms < d->paused_until_ms)
         due_ms = d->paused_until_ms;
     for (size_t i = 0; i < d->failing_count; i++)
@@ -256,12 +256,12 @@ void postman_pump(struct postman *d, const struct branch_time *now)
     loop_timer_set(&d->timer, due_ms);
 }
 
-uint64_t postman_failures(const struct postman *d)
+uint64_t herald_failures(const struct herald *d)
 {
     return d->failures;
 }
 
-bool postman_is_paused(const struct postman *d)
+bool herald_is_paused(const struct herald *d)
 {
     return clock_elapsed_ms() < d->paused_until_ms;
 }
@@ -270,7 +270,7 @@ bool postman_is_paused(const struct postman *d)
 
 static void handshake_done(void *owner, struct fetch *fetch, const struct fetch_result *result)
 {
-    struct postman *d = owner;
+    struct herald *d = owner;
     bool is_fine = result->outcome == FETCH_ANSWERED && result->status == 200 && slice_is(result->body, d->challenge);
     char quoted[128];
 
@@ -293,7 +293,7 @@ static void add_escaped(struct text *out, struct slice value)
 }
 
 /* GET with hub.challenge, as WhatsApp does when a webhook is set up. Some frameworks wait for it; none blocks us. */
-static int handshake_start(struct postman *d)
+static int handshake_start(struct herald *d)
 {
     const struct options *o = d->box->options;
     struct fetch_request request = { .method = "GET", .timeout_ms = TIMEOUT_MS, .body_bytes_max = ANSWER_BYTES_MAX,
@@ -319,16 +319,16 @@ static int handshake_start(struct postman *d)
 
 /* --- Opening --- */
 
-static void postman_ready(void *owner)
+static void herald_ready(void *owner)
 {
-    struct postman *d = owner;
+    struct herald *d = owner;
 
     loop_note(d->box->loop);
 }
 
-int postman_open(struct postman **out, struct box *box)
+int herald_open(struct herald **out, struct box *box)
 {
-    struct postman *d = calloc(1, sizeof *d);
+    struct herald *d = calloc(1, sizeof *d);
     int status = STATUS_NO_MEMORY;
 
     *out = NULL;
@@ -338,7 +338,7 @@ int postman_open(struct postman **out, struct box *box)
     d->cursor = -1;
     d->errand_max = box->options->webhook_parallel;
     assert(d->errand_max <= PARALLEL_MAX);
-    if ((status = loop_timer_open(&d->timer, box->loop, postman_ready, d)) != STATUS_OK)
+    if ((status = loop_timer_open(&d->timer, box->loop, herald_ready, d)) != STATUS_OK)
         goto fail;
     if (box->options->webhook_url &&
         ((status = fetcher_open(&d->fetcher, box->loop, box->options->webhook_parallel + 1)) != STATUS_OK ||
@@ -349,11 +349,11 @@ int postman_open(struct postman **out, struct box *box)
 fail:
     if (status == STATUS_INVALID)
         log_event(LOG_LEVEL_ERROR, "webhook_url_refused", "reason=\"plain http is for loopback only\"");
-    postman_close(d);
+    herald_close(d);
     return status;
 }
 
-void postman_close(struct postman *d)
+void herald_close(struct herald *d)
 {
     if (!d)
         return;
