@@ -294,17 +294,24 @@ verify_token_file = hook.verify
         r = request(self.sandbox_port, "POST", "/link", {"state": state})
         assert r.status == 200, r.body
 
+    def _pages(self, path, name, after):
+        """All there is, a page at a time."""
+        rows, more = [], True
+        while more:
+            r = request(self.sandbox_port, "GET", f"{path}?after={after}&limit=10000")
+            assert r.status == 200, r.body
+            page = r.json
+            rows += page[name]
+            after, more = page["last"], page["more"]
+        return rows
+
     def received(self, after=0):
         """Every message WhatsApp took, in arrival order, repeats and all."""
-        r = request(self.sandbox_port, "GET", f"/received?after={after}")
-        assert r.status == 200, r.body
-        return r.json
+        return self._pages("/received", "messages", after)
 
     def hooks(self, after=0):
-        """Every webhook the branch's sample program got, as (n, parsed body)."""
-        r = request(self.sandbox_port, "GET", f"/hook/received?after={after}")
-        assert r.status == 200, r.body
-        return r.json
+        """Every webhook the branch's sample program got; "body" is its text."""
+        return self._pages("/hook/received", "webhooks", after)
 
     def answer(self, phone, message):
         """The customer writes."""
