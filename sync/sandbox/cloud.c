@@ -14,6 +14,8 @@
 
 #define SEND_BYTES_MAX 1048576u /* The largest message is a list or a template of some 40 KB. */
 
+#define RECALL_MS 120000 /* Beyond any delay of the statuses that tests set. */
+
 /* An answer that waits: for its time, or for ever. */
 struct cloud_answer {
     TAILQ_ENTRY(cloud_answer) link;
@@ -186,37 +188,84 @@ static struct slice addressee(const struct graph_send *send)
     return send->to.length ? send->to : send->recipient;
 }
 
-/* Puts it on the phone, and has sent, delivered and read follow. */
-static int take(struct sandbox *s, const struct http_request *r, const struct sandbox_number *number,
-                const struct graph_send *send, char id[WAMID_TEXT_MAX])
+/* Puts it on the phone. */
+static int arrive(struct sandbox *s, const struct graph_send *send, const struct phones_arrival *given,
+                  const struct phones_message **out)
 {
-    bool is_message = send->kind == GRAPH_SEND_MESSAGE;
-    const struct phones_message *message;
-    struct phones_arrival arrival = {
-        .kind = is_message ? PHONES_RECEIVED : PHONES_READ_MARK,
-        .number = is_message ? addressee(send) : slice_text(""),
-        .number_id = slice_text(number->id),
-        .body = http_body(r),
-        .at_ms = clock_wall_ms(),
-    };
-    int status = STATUS_OK;
+    struct phones_arrival arrival = *given;
 
-    if (is_message)
-        status = wamid_make(id, addressee(send), WAMID_TO_CUSTOMER);
-    arrival.id = is_message ? slice_text(id) : send->refers_to;
+    if (send->kind == GRAPH_SEND_MESSAGE) {
+        arrival.kind = PHONES_RECEIVED;
+        arrival.number = addressee(send);
+    } else {
+        arrival.kind = PHONES_READ_MARK;
+        arrival.id = send->refers_to;
+    }
     if (arrival.id.length >= WAMID_TEXT_MAX)
         arrival.id.length = WAMID_TEXT_MAX - 1;
-    if (status == STATUS_OK)
-        status = phones_add(s->phones, &arrival, &message);
-    if (status != STATUS_OK || !is_message || !s->settings->statuses || s->faults.no_statuses)
-        return status;
+    return phones_add(s->phones, &arrival, out);
+}
+
+/* Has sent, delivered and read follow. */
+static void follow(struct sandbox *s, const struct graph_send *send, const struct phones_message *message)
+{
+    if (send->kind != GRAPH_SEND_MESSAGE || !s->settings->statuses || s->faults.no_statuses)
+        return;
     (void)receipts_add(s->receipts,
                        &(struct receipts_message){ .n = message->n,
                                                    .opaque = send->opaque,
                                                    .is_user_id = !send->to.length,
                                                    .is_template = slice_is(send->type, "template"),
                                                    .is_reaction = slice_is(send->type, "reaction") });
-    return STATUS_OK;
+}
+
+static int take(struct sandbox *s, const struct http_request *r, const struct sandbox_number *number,
+                const struct graph_send *send, char id[WAMID_TEXT_MAX])
+{
+    const struct phones_message *message;
+    struct phones_arrival arrival = {
+        .number_id = slice_text(number->id),
+        .body = http_body(r),
+        .at_ms = clock_wall_ms(),
+    };
+    struct text line = { 0 };
+    int status = wamid_make(id, addressee(send), WAMID_TO_CUSTOMER);
+
+    arrival.id = slice_text(id);
+    if (status == STATUS_OK)
+        status = arrive(s, send, &arrival, &message);
+    if (status != STATUS_OK)
+        return status;
+    record_write_message(&line, message);
+    status = line.failed ? STATUS_NO_MEMORY : record_add(s->record, text_slice(&line));
+    text_free(&line);
+    if (status == STATUS_OK)
+        follow(s, send, message);
+    return status;
+}
+
+/* A line of the record of an earlier run. A kill may have come between a young message and its statuses: they
+ * are told (again), as WhatsApp would. */
+static void recall(void *owner, const struct json *line)
+{
+    struct sandbox *s = owner;
+    const struct phones_message *message;
+    struct phones_arrival arrival = {
+        .number_id = json_string(json_get(line, "phone_number_id")),
+        .id = json_string(json_get(line, "id")),
+        .body = json_string(json_get(line, "raw")),
+        .at_ms = json_integer(json_get(line, "at_ms"), 0),
+    };
+    struct graph_error error;
+    struct graph_send send;
+    struct json *tree = NULL;
+
+    if (sandbox_settings_number(s->settings, arrival.number_id) &&
+        json_parse(arrival.body, &tree, NULL) == STATUS_OK &&
+        graph_check_send(tree, &send, &error) == STATUS_OK &&
+        arrive(s, &send, &arrival, &message) == STATUS_OK && clock_wall_ms() - message->at_ms < RECALL_MS)
+        follow(s, &send, message);
+    json_free(tree);
 }
 
 static void take_and_answer(struct sandbox *s, struct http_request *r, const struct sandbox_number *number,
@@ -269,9 +318,11 @@ bool cloud_handle(struct sandbox *s, struct http_request *r)
 
 int cloud_open(struct sandbox *s)
 {
-    TAILQ_INIT(&s->delayed);
-    TAILQ_INIT(&s->hung);
-    return loop_timer_open(&s->delayed_timer, s->loop, answer_due, s);
+    int status = loop_timer_open(&s->delayed_timer, s->loop, answer_due, s);
+
+    if (status == STATUS_OK)
+        status = record_open(&s->record, s->settings->record_file, recall, s);
+    return status;
 }
 
 void cloud_close(struct sandbox *s)
@@ -286,4 +337,5 @@ void cloud_close(struct sandbox *s)
         free(a);
     }
     loop_timer_close(&s->delayed_timer);
+    record_close(s->record);
 }

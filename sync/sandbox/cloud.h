@@ -5,7 +5,7 @@
 
 #include "sync/sandbox/sandbox.h"
 
-int cloud_open(struct sandbox *s);
+int cloud_open(struct sandbox *s);   /* Reads the record, when there is one. */
 void cloud_close(struct sandbox *s); /* Resets what still hangs; answers no more. */
 /* False: the path is no Graph path. Else the request was answered, or will be. */
 bool cloud_handle(struct sandbox *s, struct http_request *r);

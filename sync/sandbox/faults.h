@@ -25,12 +25,17 @@ struct faults {
 #define FAULTS_DELAY_MS_MAX 600000
 #define FAULTS_COUNT_MAX 1000000000
 
-/* {"fault":"error","code":N[,"count":K][,"http":N]} {"fault":"delay","ms":N[,"count":K]}
- * {"fault":"accept_then_hang"|"accept_then_reset"[,"count":K]}
- * {"fault":"webhooks_duplicated"|"webhooks_reordered"|
- * "webhook_outage"|"no_statuses"|"hook_down","on":true|false} {"fault":"none"}. A count left out is 1, of a
- * delay: until "none"; on left out is true. STATUS_INVALID: *why says what would be right; nothing was
- * changed. */
+/* One of these requests:
+ *
+ * - {"fault":"error","code":N[,"count":K][,"http":N]}
+ * - {"fault":"delay","ms":N[,"count":K]}
+ * - {"fault":"accept_then_hang"[,"count":K]}, {"fault":"accept_then_reset"[,"count":K]}
+ * - {"fault":F[,"on":true|false]}, F one of webhooks_duplicated, webhooks_reordered, webhook_outage,
+ *   no_statuses, hook_down
+ * - {"fault":"none"}
+ *
+ * A count left out is 1, of a delay: until "none". on left out is true. STATUS_INVALID: *why says what would
+ * be right; nothing was changed. */
 int faults_set(struct faults *f, const struct json *request, const char **why);
 void faults_write(const struct faults *f, struct text *out); /* A JSON object. */
 

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The link switch: a TCP proxy between relay and gateway that can be a good link, a 2G one, or none.
  *
- *   up    bytes pass as they come.
- *   2G    64 kbit/s each way, shared by all connections, and 300 ms of delay each way.
- *   down  as a radio that lost its mast: bytes stop, connections stay open and silent, new ones are taken and
- * hear nothing. Once up again what is still open goes on where it stopped, and who waited is led through.
+ * - up: bytes pass as they come.
+ * - 2g: 64 kbit/s each way, shared by all connections, and 300 ms of delay each way.
+ * - down: as a radio that lost its mast. Bytes stop, connections stay open and silent, new ones are taken and
+ *   hear nothing. Once up again what is still open goes on where it stopped, and who waited is led through.
  *
  * Besides, for tests, something may be done to the connections that are open now; new ones are led through:
  *
- *   stall       their bytes stop for good, without a word.
- *   reset       both sides get a RST.
- *   half_close  the relay's side gets a FIN while its own bytes still pass; half_close_target: the gateway's
- * side.
+ * - stall: their bytes stop for good, without a word.
+ * - reset: both sides get a RST.
+ * - half_close: the relay's side gets a FIN while its own bytes still pass.
+ * - half_close_target: the gateway's side gets it.
  *
  * Of each connection and direction at most LINKSWITCH_BYTES_MAX (2G: LINKSWITCH_SLOW_BYTES_MAX) are held
- * here; then it is not read, and the sender waits as on a real link. */
+ * here; then it is not read, and the sender waits as on a real link. The system's socket buffers come on top.
+ */
 #ifndef ZAJEL_SANDBOX_LINKSWITCH_H
 #define ZAJEL_SANDBOX_LINKSWITCH_H
 

@@ -9,6 +9,7 @@
 #include "sync/protocol/status.h"
 #include "sync/sandbox/bulletin.h"
 #include "sync/sandbox/cloud.h"
+#include "sync/sandbox/record.h"
 
 EMBED_DECLARE(phone_html);
 EMBED_DECLARE(phone_js);
@@ -66,26 +67,6 @@ static void put_string(struct text *out, struct slice text)
     json_free(string);
 }
 
-static void put_message(struct text *out, const struct phones_message *m)
-{
-    text_printf(out, "{\"n\":%" PRIu64 ",\"kind\":\"%s\",\"id\":", m->n,
-                m->kind == PHONES_READ_MARK ? "read" : "message");
-    put_string(out, slice_text(m->id));
-    text_puts(out, ",\"number\":");
-    put_string(out, slice_text(m->phone ? m->phone->number : ""));
-    text_printf(out, ",\"phone_number_id\":\"%s\",\"at_ms\":%" PRId64 ",\"statuses\":{", m->number_id,
-                m->at_ms);
-    for (unsigned i = 0, shown = 0; i < PHONES_STATUSES; i++)
-        if (m->status_at_ms[i])
-            text_printf(out, "%s\"%s\":%" PRId64, shown++ ? "," : "",
-                        bulletin_status_word((enum phones_status)i), m->status_at_ms[i]);
-    text_puts(out, "},\"body\":");
-    text_add(out, m->body); /* It was read as JSON, or written by us. */
-    text_puts(out, ",\"raw\":");
-    put_string(out, m->body);
-    text_puts(out, "}");
-}
-
 static void put_thread(struct text *out, const struct phones_phone *phone, enum phones_kind kind)
 {
     const struct phones_message *m = NULL, *at;
@@ -106,7 +87,7 @@ static void put_thread(struct text *out, const struct phones_phone *phone, enum 
         if (m->kind != kind)
             continue;
         text_puts(out, first ? "" : ",");
-        put_message(out, m);
+        record_write_message(out, m);
         first = false;
     }
     text_puts(out, "]");
@@ -266,7 +247,7 @@ static void show_received(struct sandbox *s, struct http_request *r)
         if (m->kind == PHONES_TYPED)
             continue;
         text_puts(&out, count++ ? "," : "");
-        put_message(&out, m);
+        record_write_message(&out, m);
     }
     text_printf(&out, "],\"last\":%" PRIu64 ",\"more\":%s}", n - 1,
                 n <= phones_last(s->phones) ? "true" : "false");
@@ -306,12 +287,8 @@ static void show_hook(struct sandbox *s, struct http_request *r)
         n = sample_first(s->sample);
     text_puts(&out, "{\"webhooks\":[");
     for (; n <= last && count < limit; n++) {
-        const struct sample_webhook *w = sample_find(s->sample, n);
-
-        text_printf(&out, "%s{\"n\":%" PRIu64 ",\"at_ms\":%" PRId64 ",\"signature_ok\":%s,\"body\":",
-                    count++ ? "," : "", w->n, w->at_ms, w->signature_ok ? "true" : "false");
-        put_string(&out, w->body);
-        text_puts(&out, "}");
+        text_puts(&out, count++ ? "," : "");
+        record_write_webhook(&out, sample_find(s->sample, n));
     }
     text_printf(&out, "],\"last\":%" PRIu64 ",\"newest\":%" PRIu64 ",\"more\":%s}", n - 1, last,
                 n <= last ? "true" : "false");

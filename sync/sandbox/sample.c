@@ -9,6 +9,7 @@
 #include "sync/kit/http.h"
 #include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
+#include "sync/sandbox/record.h"
 
 #define BODY_BYTES_MAX (3u << 20)   /* Meta's largest webhook. */
 #define KEPT_BYTES_MAX (256u << 20) /* Of all bodies together. */
@@ -21,6 +22,7 @@ struct sample {
     struct sample_webhook **slots; /* n % keep; the body lies behind each. */
     size_t keep, bytes;
     uint64_t first, next;
+    struct record *record;
     bool down;
 };
 
@@ -34,20 +36,28 @@ static void forget_oldest(struct sample *s)
     s->first++;
 }
 
-static bool keep(struct sample *s, struct slice body, bool signature_ok)
+/* NULL: no memory. */
+static const struct sample_webhook *keep(struct sample *s, struct slice body, int64_t at_ms,
+                                         bool signature_ok)
 {
     struct sample_webhook *w = malloc(sizeof *w + body.length);
 
     if (!w)
-        return false;
+        return NULL;
     while (s->first < s->next && (s->next - s->first >= s->keep || s->bytes + body.length > KEPT_BYTES_MAX))
         forget_oldest(s);
     if (body.length)
         memcpy(w + 1, body.at, body.length);
-    *w = (struct sample_webhook){ s->next++, clock_wall_ms(), signature_ok, slice_of(w + 1, body.length) };
+    *w = (struct sample_webhook){ s->next++, at_ms, signature_ok, slice_of(w + 1, body.length) };
     s->slots[w->n % s->keep] = w;
     s->bytes += body.length;
-    return true;
+    return w;
+}
+
+static void recall(void *owner, const struct json *line)
+{
+    (void)keep(owner, json_string(json_get(line, "body")), json_integer(json_get(line, "at_ms"), 0),
+               json_bool(json_get(line, "signature_ok"), false));
 }
 
 static bool is_signed(const struct sample *s, const struct http_request *r)
@@ -86,13 +96,18 @@ static void handshake(const struct sample *s, struct http_request *r)
 static void take(struct sample *s, struct http_request *r)
 {
     bool signature_ok = is_signed(s, r);
+    const struct sample_webhook *w = keep(s, http_body(r), clock_wall_ms(), signature_ok);
+    struct text line = { 0 };
 
-    if (!keep(s, http_body(r), signature_ok))
-        answer(r, 503, "No memory.\n");
+    if (w)
+        record_write_webhook(&line, w);
+    if (!w || line.failed || record_add(s->record, text_slice(&line)) != STATUS_OK)
+        answer(r, 503, "It cannot be kept.\n");
     else if (!signature_ok)
         answer(r, 401, "X-Hub-Signature-256 is not right for this body.\n");
     else
         answer(r, 200, "");
+    text_free(&line);
 }
 
 static void handle(void *owner, struct http_request *r)
@@ -137,6 +152,8 @@ int sample_open(struct sample **out, struct loop *l, const struct sandbox_settin
     s->keep = settings->hook_keep;
     s->slots = calloc(s->keep, sizeof(struct sample_webhook *));
     if (s->slots)
+        status = record_open(&s->record, settings->hook_record_file, recall, s);
+    if (status == STATUS_OK)
         status = http_open(&s->http, l, &options);
     if (status != STATUS_OK) {
         sample_close(s);
@@ -154,6 +171,7 @@ void sample_close(struct sample *s)
     while (s->slots && s->first < s->next)
         forget_oldest(s);
     free(s->slots);
+    record_close(s->record);
     free(s);
 }
 

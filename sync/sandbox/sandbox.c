@@ -189,8 +189,6 @@ static int open_parts(struct sandbox *s)
     int status = phones_open(&s->phones, &limits);
 
     if (status == STATUS_OK)
-        status = cloud_open(s);
-    if (status == STATUS_OK)
         status = fetcher_open(&s->fetcher, s->loop, FETCHES_MAX);
     postman.loop = s->loop;
     postman.fetcher = s->fetcher;
@@ -198,13 +196,14 @@ static int open_parts(struct sandbox *s)
         status = postman_open(&s->postman, &postman);
     if (status == STATUS_OK)
         status = receipts_open(&s->receipts, s->loop, after_ms, settings->messages_max, status_due, s);
+    if (status == STATUS_OK)
+        status = cloud_open(s);
     return status;
 }
 
 static void close_all(struct sandbox *s)
 {
-    if (s->phones)
-        cloud_close(s);
+    cloud_close(s);
     http_close(s->http);
     sample_close(s->sample);
     linkswitch_close(s->linkswitch);
@@ -230,7 +229,11 @@ static void stop(void *owner)
 
 int sandbox_run(struct sandbox_settings *settings)
 {
-    struct sandbox s = { .settings = settings };
+    struct sandbox s = {
+        .settings = settings,
+        .delayed = TAILQ_HEAD_INITIALIZER(s.delayed),
+        .hung = TAILQ_HEAD_INITIALIZER(s.hung),
+    };
     struct loop_options options = { .turn = turn, .stop = stop, .owner = &s, .descriptors_max = 64 };
     int status = seal_start();
 
@@ -239,8 +242,9 @@ int sandbox_run(struct sandbox_settings *settings)
         "note=\"a practice WhatsApp: no message leaves this machine, and none is kept; not for production\"");
     if (status == STATUS_OK)
         status = loop_open(&s.loop, &options);
-    if (status == STATUS_OK && (status = open_parts(&s)) == STATUS_OK &&
-        (status = open_doors(&s)) == STATUS_OK) {
+    if (status == STATUS_OK && (status = open_parts(&s)) != STATUS_OK)
+        log_event(LOG_LEVEL_ERROR, "cannot_start", "why=%s", status_name(status));
+    if (status == STATUS_OK && (status = open_doors(&s)) == STATUS_OK) {
         log_event(LOG_LEVEL_INFO, "started", "numbers=%zu", settings->number_count);
         status = loop_run(s.loop);
     }

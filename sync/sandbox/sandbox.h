@@ -9,6 +9,7 @@
 #include "sync/sandbox/phones.h"
 #include "sync/sandbox/postman.h"
 #include "sync/sandbox/receipts.h"
+#include "sync/sandbox/record.h"
 #include "sync/sandbox/sample.h"
 #include "sync/sandbox/sandbox_settings.h"
 
@@ -24,6 +25,7 @@ struct sandbox {
     struct receipts *receipts;
     struct sample *sample;         /* NULL: [hook] listen is off. */
     struct linkswitch *linkswitch; /* NULL: [link] listen is off. */
+    struct record *record;
     struct faults faults;
     struct cloud_list delayed, hung; /* Answers of cloud.c that wait. */
     size_t hung_count;

@@ -81,6 +81,10 @@ static const struct config_key keys[] = {
       .least = 1,
       .most = 10000000,
       .help = "Webhooks that may wait for webhook_url; more are dropped and counted." },
+    { .section = "sandbox",
+      .key = "record_file",
+      .type = CONFIG_PATH,
+      .help = "Every message taken is appended here before it is answered, and read at start; for tests." },
     { .section = "number *",
       .key = "display_phone_number",
       .type = CONFIG_TEXT,
@@ -109,6 +113,11 @@ static const struct config_key keys[] = {
       .key = "verify_token_file",
       .type = CONFIG_PATH,
       .help = "What the relay's GET handshake must say; without it any token will do." },
+    { .section = "hook",
+      .key = "record_file",
+      .type = CONFIG_PATH,
+      .help =
+          "Every webhook that came is appended here before it is answered, and read at start; for tests." },
     { .section = "hook",
       .key = "keep",
       .type = CONFIG_NUMBER,
@@ -191,6 +200,8 @@ static int read_all(struct sandbox_settings *s, struct config_error *error)
                                error);
     s->webhook_url = config_text(s->config, "sandbox", "webhook_url");
     s->waba_id = config_text(s->config, "sandbox", "waba_id");
+    s->record_file = config_text(s->config, "sandbox", "record_file");
+    s->hook_record_file = config_text(s->config, "hook", "record_file");
     s->statuses = config_bool(s->config, "sandbox", "statuses");
     s->sent_ms = (uint64_t)config_number(s->config, "sandbox", "sent_ms");
     s->delivered_ms = (uint64_t)config_number(s->config, "sandbox", "delivered_ms");

@@ -27,6 +27,7 @@ struct sandbox_settings {
     struct text app_secret, verify_token, hook_secret, hook_verify_token;
     const char *webhook_url; /* NULL: webhooks are not sent. */
     const char *waba_id;
+    const char *record_file, *hook_record_file; /* NULL: nothing is written down. */
     struct sandbox_number numbers[SANDBOX_NUMBERS_MAX];
     size_t number_count;
     bool statuses;

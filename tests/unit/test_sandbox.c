@@ -181,12 +181,26 @@ static void live(const struct world *w)
     exit(status);
 }
 
+static void start(struct world *w)
+{
+    int fd;
+
+    w->child = fork();
+    assert_true(w->child >= 0);
+    if (w->child == 0)
+        live(w);
+    for (uint64_t until = clock_elapsed_ms() + PATIENCE_MS; (fd = dial(w->port)) < 0;) {
+        assert_true(clock_elapsed_ms() < until);
+        (void)poll(NULL, 0, 10);
+    }
+    close(fd);
+}
+
 static int begin(void **state)
 {
     static struct world world;
     struct world *w = &world;
     struct text conf = { 0 };
-    int fd;
 
     *w = (struct world){ 0 };
     *state = w;
@@ -202,26 +216,19 @@ static int begin(void **state)
                 w->port);
     text_printf(&conf, "webhook_url = http://127.0.0.1:%u/hook\nsent_ms = 5\ndelivered_ms = 5\nread_ms = 5\n",
                 w->hook_port);
-    text_puts(&conf, "[number 106540352242922]\ndisplay_phone_number = 254700000001\n");
+    text_puts(&conf, "record_file = record\n[number 106540352242922]\ndisplay_phone_number = 254700000001\n");
     text_printf(&conf, "[link]\nlisten = 127.0.0.1:%u\ntarget = 127.0.0.1:%u\n", w->link_port, w->hook_port);
-    text_printf(&conf, "[hook]\nlisten = 127.0.0.1:%u\nsecret_file = secret\n", w->hook_port);
+    text_printf(&conf, "[hook]\nlisten = 127.0.0.1:%u\nsecret_file = secret\nrecord_file = hooks\n",
+                w->hook_port);
     write_file(w, "sandbox.conf", conf.at);
     text_free(&conf);
-    w->child = fork();
-    assert_true(w->child >= 0);
-    if (w->child == 0)
-        live(w);
-    for (uint64_t until = clock_elapsed_ms() + PATIENCE_MS; (fd = dial(w->port)) < 0;) {
-        assert_true(clock_elapsed_ms() < until);
-        (void)poll(NULL, 0, 10);
-    }
-    close(fd);
+    start(w);
     return 0;
 }
 
 static int end(void **state)
 {
-    static const char *const names[] = { "secret", "token", "sandbox.conf" };
+    static const char *const names[] = { "secret", "token", "sandbox.conf", "record", "hooks" };
     const struct world *w = *state;
     char path[128];
     int status = -1;
@@ -390,6 +397,21 @@ static void sample_program_refuses_a_wrong_signature(void **state)
     json_free(all);
 }
 
+static void remembers_what_it_took_when_it_is_killed(void **state)
+{
+    struct world *w = *state;
+    int status;
+
+    control(w, "{\"fault\":\"no_statuses\"}");
+    assert_int_equal(send_text(w), 200);
+    assert_int_equal(ask(w->hook_port, "POST", "/hook", NULL, "{}", NULL), 401);
+    assert_int_equal(kill(w->child, SIGKILL), 0);
+    assert_int_equal(waitpid(w->child, &status, 0), w->child);
+    start(w);
+    assert_int_equal(ask_number(w, "/received", "last"), 1);
+    wait_for(w, "/hook/received", "last", 4); /* What it had not told yet it tells now. */
+}
+
 /* --- The link switch -------------------------------------------------------------------------------- */
 
 #define HANDSHAKE "/hook?hub.mode=subscribe&hub.verify_token=any&hub.challenge=77"
@@ -520,6 +542,7 @@ int main(void)
         STORY(posts_what_a_customer_types),
         STORY(posts_a_raw_webhook_byte_for_byte),
         STORY(sample_program_refuses_a_wrong_signature),
+        STORY(remembers_what_it_took_when_it_is_killed),
         STORY(link_is_slow_on_2g_and_silent_when_down),
         STORY(link_carries_64_kbit_on_2g),
         STORY(link_stalls_resets_and_half_closes),
