@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "relay/outbox_store.h"
 #include "sync/kit/file.h"
@@ -527,6 +528,18 @@ static int outbox_open_keys(struct outbox *o, const struct outbox_options *optio
     return status;
 }
 
+/* Where a damaged file goes. Another may lie there already: a disk that dies damages more than one. */
+static int outbox_aside(const struct outbox *o, int64_t wall_ms, struct text *out)
+{
+    int64_t number = wall_ms / 1000;
+
+    do {
+        text_clear(out);
+        text_printf(out, "%s.damaged-%" PRId64, o->path, number++);
+    } while (!out->failed && access(out->at, F_OK) == 0);
+    return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
 /* The damaged file goes aside, a new one takes what can still be read. */
 static int outbox_rescue(struct outbox *o, const struct outbox_options *options)
 {
@@ -534,9 +547,10 @@ static int outbox_rescue(struct outbox *o, const struct outbox_options *options)
     int status;
 
     outbox_forget(o);
-    text_printf(&aside, "%s.damaged-%" PRId64, o->path, options->wall_ms / 1000);
-    if (aside.failed)
-        return STATUS_NO_MEMORY;
+    if ((status = outbox_aside(o, options->wall_ms, &aside)) != STATUS_OK) {
+        text_free(&aside);
+        return status;
+    }
     log_event(LOG_LEVEL_ERROR, "store_damaged", "action=salvage");
     outbox_move_files(o->path, aside.at);
     if ((status = outbox_open_keys(o, options)) == STATUS_OK &&
