@@ -197,13 +197,8 @@ export async function run(connect) {
         story.ended();
     } catch (error) {
         console.error(error);
-        console.error(
-            "The webhooks' server complains:",
-            hook.complaints,
-            "It got:",
-            hook.messages,
-            hook.statuses,
-        );
+        const statuses = hook.statuses.map(({ id, status }) => `${status} ${id}`);
+        console.error("The webhooks' server complains:", hook.complaints, "Got:", hook.messages, statuses);
         process.exitCode = 1;
     }
     hook.close();
