@@ -11,6 +11,7 @@
 struct branch {
     struct branch_options options;
     struct outbox *outbox;
+    bool link_is_up;
     struct text tagged, item;                /* Working room. */
     struct outbox_place scanned[LANE_COUNT]; /* How far the slices behind the heads came. */
 };

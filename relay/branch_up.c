@@ -10,10 +10,10 @@
 #include "relay/outbox_idempotency.h"
 #include "sync/protocol/status.h"
 
-#define SKIP_MAX 1024u   /* Rows passed over in one call of branch_next(): it stays a few milliseconds. */
-#define SWEEP_MAX 256u   /* Rows settled or expired a turn (storage.md section 2). */
-#define SLICE_MAX 1024u  /* Rows looked at behind the heads in a second. */
-#define AT_SLACK_S 2u    /* Rounding of two clocks to seconds. */
+#define SKIP_MAX 1024u  /* Rows passed over in one call of branch_next(): it stays a few milliseconds. */
+#define SWEEP_MAX 256u  /* Rows settled or expired a turn (storage.md section 2). */
+#define SLICE_MAX 1024u /* Rows looked at behind the heads in a second. */
+#define AT_SLACK_S 2u   /* Rounding of two clocks to seconds. */
 
 static const struct branch_end expired = {
     .state = HISTORY_EXPIRED,
@@ -39,6 +39,11 @@ static bool branch_lane_is_open(const struct branch *b, enum lane lane, const st
     return now->minute >= rule->from_minute || now->minute < rule->until_minute;
 }
 
+void branch_set_link(struct branch *b, bool is_up)
+{
+    b->link_is_up = is_up;
+}
+
 struct outbox_waiting branch_waiting(struct branch *b, enum lane lane, const struct branch_time *now)
 {
     static const struct outbox_place start;
@@ -54,17 +59,18 @@ struct outbox_waiting branch_waiting(struct branch *b, enum lane lane, const str
     return outbox_waiting(b->outbox, lane);
 }
 
-/* The item with the time of its acceptance as it is known now: it was written when the clock may have been wrong. */
+/* The item with the time of its acceptance as it is known now: it was written when the clock may have been
+ * wrong. While it may still be, the gateway is told none and counts from the arrival. */
 static int branch_correct_time(struct branch *b, const struct outbox_row *row, struct slice *out)
 {
-    uint64_t at_s = row->at_ms / 1000;
+    uint64_t at_s = outbox_is_trusted(b->outbox) ? row->at_ms / 1000 : 0;
     struct item item;
     int status = item_read(row->item, &item);
 
     if (status != STATUS_OK)
         return STATUS_CORRUPT;
     *out = row->item;
-    if (item.at_s + AT_SLACK_S >= at_s && item.at_s <= at_s + AT_SLACK_S)
+    if (at_s && item.at_s + AT_SLACK_S >= at_s && item.at_s <= at_s + AT_SLACK_S)
         return STATUS_OK;
     item.at_s = at_s;
     if (!branch_room(&b->item, item_bound(&item)))
@@ -72,8 +78,8 @@ static int branch_correct_time(struct branch *b, const struct outbox_row *row, s
     return item_write(&item, (uint8_t *)b->item.at, b->item.room, out);
 }
 
-int branch_next(struct branch *b, enum lane lane, const struct outbox_place *after, const struct branch_time *now,
-                struct outbox_place *place, struct slice *item)
+int branch_next(struct branch *b, enum lane lane, const struct outbox_place *after,
+                const struct branch_time *now, struct outbox_place *place, struct slice *item)
 {
     struct outbox_place at = *after;
     struct outbox_row row;
@@ -88,8 +94,7 @@ int branch_next(struct branch *b, enum lane lane, const struct outbox_place *aft
         at = row.place;
         if (outbox_is_held(b->outbox, &at))
             return STATUS_END;
-        if (status == STATUS_OK && (outbox_row_is_settled(b->outbox, &at) ||
-                                    (branch_is_expired(&row) && !outbox_row_may_have_left(b->outbox, &at))))
+        if (status == STATUS_OK && (outbox_row_is_settled(b->outbox, &at) || branch_is_expired(&row)))
             continue;
         if (status == STATUS_OK && (status = branch_correct_time(b, &row, item)) == STATUS_OK) {
             *place = at;
@@ -108,8 +113,9 @@ static int end_write(struct branch *b, const struct outbox_row *row, const struc
                      const struct branch_end *end, uint64_t now_ms, struct json **out)
 {
     const struct branch_number *number = branch_number_of(b, item->number);
-    struct message_id id = { .branch = b->options.number, .epoch = row->place.epoch, .lane = row->place.lane,
-                             .seq = row->place.seq };
+    struct message_id id = {
+        .branch = b->options.number, .epoch = row->place.epoch, .lane = row->place.lane, .seq = row->place.seq
+    };
     struct json *status = json_new_object(), *error = json_new_object(), *data = json_new_object();
     struct json *errors = json_new_array();
     char text[MESSAGE_ID_TEXT_MAX + 1], seconds[24];
@@ -148,7 +154,8 @@ int branch_webhook_of_status(const struct branch_number *number, uint64_t number
 
     snprintf(id, sizeof id, "%" PRIu64, number_value);
     failed = json_add(statuses, status);
-    failed |= json_set(metadata, "display_phone_number", json_new_string(slice_text(number ? number->display : "")));
+    failed |= json_set(metadata, "display_phone_number",
+                       json_new_string(slice_text(number ? number->display : "")));
     failed |= json_set(metadata, "phone_number_id", json_new_string(slice_text(id)));
     failed |= json_set(value, "messaging_product", json_new_string(slice_text("whatsapp")));
     failed |= json_set(value, "metadata", metadata);
@@ -184,7 +191,8 @@ static void end_recipient(const struct json *body, char *out, size_t room)
 }
 
 /* Read marks have no status webhooks, not even at WhatsApp. */
-static int end_tell(struct branch *b, const struct outbox_row *row, const struct branch_end *end, uint64_t now_ms)
+static int end_tell(struct branch *b, const struct outbox_row *row, const struct branch_end *end,
+                    uint64_t now_ms)
 {
     struct json *body = NULL, *webhook = NULL;
     struct text text = { 0 };
@@ -195,12 +203,14 @@ static int end_tell(struct branch *b, const struct outbox_row *row, const struct
 
     if (!b->options.delivers)
         return STATUS_OK;
-    if (item_read(row->item, &item) != STATUS_OK || (status = branch_read_body(&item, &body)) == STATUS_PEER_MALFORMED)
+    if (item_read(row->item, &item) != STATUS_OK ||
+        (status = branch_read_body(&item, &body)) == STATUS_PEER_MALFORMED)
         return STATUS_OK;
     if (status == STATUS_OK && !json_get(body, "status")) {
         end_recipient(body, to, sizeof to);
         snprintf(number, sizeof number, "%" PRIu64, item.number);
-        if ((status = inbox_customer_of(b->outbox, slice_text(number), slice_text(to), &customer)) == STATUS_OK &&
+        if ((status = inbox_customer_of(b->outbox, slice_text(number), slice_text(to), &customer)) ==
+                STATUS_OK &&
             (status = end_write(b, row, &item, to, end, now_ms, &webhook)) == STATUS_OK &&
             (status = json_write_ascii(webhook, &text)) == STATUS_OK)
             status = inbox_put(b->outbox, customer, now_ms, text_slice(&text));
@@ -232,15 +242,18 @@ int branch_end(struct branch *b, const struct outbox_row *row, const struct bran
 
 static int sweep_settled(struct branch *b, const struct branch_time *now, unsigned *left)
 {
-    struct history_entry entry = { .state = HISTORY_SYNCED, .at_ms = outbox_now_ms(b->outbox, now->elapsed_ms) };
+    struct history_entry entry = { .state = HISTORY_SYNCED,
+                                   .at_ms = outbox_now_ms(b->outbox, now->elapsed_ms) };
     struct outbox_row row;
     int status = STATUS_OK;
 
     while (*left > 0 && (status = outbox_row_next_settled(b->outbox, now->elapsed_ms, &row)) == STATUS_OK) {
         struct history_origin origin = { .accepted_ms = row.at_ms };
 
-        /* Only a row with callback data must be opened; one that cannot be has lost that, but it is synced. */
-        if (row.has_opaque && (status = outbox_row_find(b->outbox, &row.place, now->elapsed_ms, &row)) == STATUS_OK)
+        /* Only a row with callback data must be opened; one that cannot be has lost that, but it is synced.
+         */
+        if (row.has_opaque &&
+            (status = outbox_row_find(b->outbox, &row.place, now->elapsed_ms, &row)) == STATUS_OK)
             origin.opaque = row.opaque;
         if (status != STATUS_OK && status != STATUS_CORRUPT && status != STATUS_UNAVAILABLE)
             return status;
@@ -253,14 +266,23 @@ static int sweep_settled(struct branch *b, const struct branch_time *now, unsign
     return status == STATUS_END ? STATUS_OK : status;
 }
 
-/* Ends this row if its time is over and it is surely here. *kept: it stays. */
-static int sweep_row(struct branch *b, const struct outbox_row *peeked, const struct branch_time *now, bool *kept)
+/* On its way at this moment: the mark that tells comes within seconds, or the link is found dead. After that
+ * it counts as here, and its sender is told in time; should it have arrived after all, the statuses that
+ * follow correct it. */
+static bool is_leaving(const struct branch *b, const struct outbox_row *row)
+{
+    return b->link_is_up && outbox_row_may_have_left(b->outbox, &row->place);
+}
+
+/* Ends this row if its time is over. *kept: it stays. */
+static int sweep_row(struct branch *b, const struct outbox_row *peeked, const struct branch_time *now,
+                     bool *kept)
 {
     struct outbox_row row;
     int status;
 
     *kept = true;
-    if (!branch_is_expired(peeked) || outbox_row_may_have_left(b->outbox, &peeked->place) ||
+    if (!branch_is_expired(peeked) || is_leaving(b, peeked) ||
         outbox_row_is_settled(b->outbox, &peeked->place))
         return STATUS_OK;
     status = outbox_row_find(b->outbox, &peeked->place, now->elapsed_ms, &row);
@@ -281,7 +303,8 @@ static int sweep_head(struct branch *b, enum lane lane, const struct branch_time
     bool kept = false;
     int status = STATUS_OK;
 
-    while (*left > 0 && (status = outbox_row_peek(b->outbox, lane, &at, now->elapsed_ms, &row)) == STATUS_OK) {
+    while (*left > 0 &&
+           (status = outbox_row_peek(b->outbox, lane, &at, now->elapsed_ms, &row)) == STATUS_OK) {
         at = row.place;
         if (!branch_is_expired(&row))
             break;
@@ -301,7 +324,7 @@ static int sweep_slice(struct branch *b, enum lane lane, const struct branch_tim
     int status = STATUS_OK;
 
     at->lane = lane;
-    for (unsigned seen = 0; seen < SLICE_MAX && *left > 0; seen++) {
+    for (unsigned seen = 0; seen<SLICE_MAX && * left> 0; seen++) {
         if ((status = outbox_row_peek(b->outbox, lane, at, now->elapsed_ms, &row)) != STATUS_OK)
             break;
         *at = row.place;

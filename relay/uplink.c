@@ -13,17 +13,19 @@
 #include "sync/protocol/session.h"
 #include "sync/protocol/status.h"
 
-#define FRAMES_MAX 64u      /* Frames of a turn: the link is paused at ... */
-#define FRAMES_PAUSE 16u    /* ... so many, and what was under way then still fits. */
-#define CONNECT_MS 60000u   /* TCP, TLS and upgrade on a bad 2G link. */
-#define ROOM_BYTES 1048576u /* What may come down unasked: an hour of a busy branch, a thousandth of its store. */
+#define FRAMES_MAX 64u    /* Frames of a turn: the link is paused at ... */
+#define FRAMES_PAUSE 16u  /* ... so many, and what was under way then still fits. */
+#define CONNECT_MS 60000u /* TCP, TLS and upgrade on a bad 2G link. */
+#define ROOM_BYTES \
+    1048576u /* What may come down unasked: an hour of a busy branch, a thousandth of its store. */
 /* Above this share of the quota the gateway keeps what it has for us (percent), but for control. */
 #define ROOM_PERCENT 90u
 /* A row larger than a few of the smallest frames goes in parts: it may have begun to leave though it was not
  * taken whole (session.h). */
 #define PART_BYTES 4096u
 
-/* One link and its session. It outlives the session: a link that is being closed still has its `down` to come. */
+/* One link and its session. It outlives the session: a link that is being closed still has its `down` to
+ * come. */
 struct carrier {
     struct uplink *uplink; /* NULL: nobody is interested any more. */
     struct link *link;
@@ -31,7 +33,7 @@ struct carrier {
     struct text frames[FRAMES_MAX];
     size_t frame_count;
     bool is_up, is_down, is_paused;
-    bool received;    /* Frames came in this turn: the session waits for the commit. */
+    bool received; /* Frames came in this turn: the session waits for the commit. */
     bool was_welcomed;
     epoch_id announced[SESSION_EPOCHS_MAX]; /* In our hello, in its order. */
     size_t announced_count;
@@ -45,8 +47,8 @@ struct uplink {
     struct carrier *carrier; /* NULL: none, the timer says when to try. */
     struct carrier *leaving;
     struct backoff backoff;
-    struct loop_timer timer; /* When to connect, or when the session is due. */
-    uint64_t connect_ms;     /* When to try next; UINT64_MAX: a carrier is there. */
+    struct loop_timer timer;               /* When to connect, or when the session is due. */
+    uint64_t connect_ms;                   /* When to try next; UINT64_MAX: a carrier is there. */
     uint64_t sent_before, received_before; /* Of sessions that are over. */
     uint64_t goodput;                      /* The last one known. */
     uint64_t connects;
@@ -71,6 +73,8 @@ static void uplink_set_state(struct uplink *u, enum uplink_state state)
         return;
     u->state = state;
     u->since_ms = clock_elapsed_ms();
+    if (u->box->branch)
+        branch_set_link(u->box->branch, state == UPLINK_UP);
 }
 
 /* --- Links --- */
@@ -143,7 +147,9 @@ static void carrier_down(void *owner, struct link *link, uint16_t close_code, co
     loop_note(u->box->loop);
 }
 
-static const struct link_events events = { .up = carrier_up, .message = carrier_message, .down = carrier_down };
+static const struct link_events events = { .up = carrier_up,
+                                           .message = carrier_message,
+                                           .down = carrier_down };
 
 /* The session is over; the link may still have to close. */
 static void uplink_let_go(struct uplink *u, uint16_t code, const char *reason)
@@ -200,12 +206,14 @@ static uint64_t uplink_room_bytes(const struct uplink *u)
 {
     struct outbox *o = u->box->outbox;
 
-    if (outbox_drains_only(o) || outbox_used_bytes(o) >= u->box->options->rules.store_bytes_max / 100 * ROOM_PERCENT)
+    if (outbox_drains_only(o) ||
+        outbox_used_bytes(o) >= u->box->options->rules.store_bytes_max / 100 * ROOM_PERCENT)
         return 0;
     return ROOM_BYTES;
 }
 
-/* All epochs that wait, the oldest first, at most as many as a hello holds; the current one is always there. */
+/* All epochs that wait, the oldest first, at most as many as a hello holds; the current one is always there.
+ */
 static size_t uplink_epochs(const struct outbox *o, struct session_marks epochs[SESSION_EPOCHS_MAX])
 {
     size_t count = 0;
@@ -293,7 +301,8 @@ static int act_want(struct uplink *u, const struct session_action *want, const s
 }
 
 /* *open turns false when the link was let go. */
-static int uplink_act(struct uplink *u, const struct session_action *a, const struct branch_time *now, bool *open)
+static int uplink_act(struct uplink *u, const struct session_action *a, const struct branch_time *now,
+                      bool *open)
 {
     struct outbox_place upto = { .lane = a->lane, .epoch = a->epoch, .seq = a->seq };
 
@@ -409,8 +418,8 @@ static void uplink_tell(struct uplink *u, const struct branch_time *now)
     session_set_room(session, uplink_room_bytes(u));
 }
 
-/* More epochs wait than one hello could announce, and of those it did none waits any more but the current one: the
- * next hello has the others. */
+/* More epochs wait than one hello could announce, and of those it did none waits any more but the current
+ * one: the next hello has the others. */
 static bool uplink_is_through(const struct uplink *u)
 {
     const struct carrier *c = u->carrier;

@@ -36,24 +36,28 @@ static int refuse(struct ledger *l, const struct settings *s, const struct messa
     struct tell_failure failure = { .id = *id, .number = number, .recipient = recipient, .code = code };
     int status = ledger_pass(l, id);
 
-    log_event(LOG_LEVEL_WARNING, "message_refused", "branch=%s code=%d", ledger_branch(l, id->branch)->id, code);
+    log_event(LOG_LEVEL_WARNING, "message_refused", "branch=%s code=%d", ledger_branch(l, id->branch)->id,
+              code);
     if (status == STATUS_OK)
         status = ledger_count(l, code == TELL_MALFORMED ? LEDGER_MALFORMED : LEDGER_FAILED, 1);
     return status == STATUS_OK ? tell_failed(l, s, &failure, now_s) : status;
 }
 
-/* When it was accepted by our clock. A clock that is not trusted, or says the future, says nothing. */
+/* When it was accepted by our clock. 0 is a box that does not know the time yet; the future says nothing
+ * either. */
 static int64_t accepted_s(const struct arrival *arrival, const struct item *item, int64_t now_s)
 {
     int64_t at_s = item->at_s > INT32_MAX * 2ull ? now_s : (int64_t)item->at_s + arrival->clock_behind_s;
 
-    return arrival->clock_known && at_s < now_s ? at_s : now_s;
+    return item->at_s && at_s < now_s ? at_s : now_s;
 }
 
-static int take_request(struct arrivals *a, struct ledger *l, const struct settings *s, const struct arrival *arrival,
-                        const struct item *item, const struct json *tree, int64_t now_s)
+static int take_request(struct arrivals *a, struct ledger *l, const struct settings *s,
+                        const struct arrival *arrival, const struct item *item, const struct json *tree,
+                        int64_t now_s)
 {
-    const struct settings_number *fallback = item->number ? NULL : settings_branch_default(s, arrival->options);
+    const struct settings_number *fallback =
+        item->number ? NULL : settings_branch_default(s, arrival->options);
     uint64_t number = fallback ? fallback->id : item->number;
     int64_t at_s = accepted_s(arrival, item, now_s);
     struct ledger_job job = {
@@ -71,15 +75,15 @@ static int take_request(struct arrivals *a, struct ledger *l, const struct setti
     if (request.is_read)
         job.flags |= LEDGER_JOB_READ;
     /* A read mark has no customer to wait for: each goes by itself. */
-    job.customer = request.is_read ? ledger_hash(l, "read", request.refers_to)
-                                   : arrival_customer(l, request.customer);
+    job.customer =
+        request.is_read ? ledger_hash(l, "read", request.refers_to) : arrival_customer(l, request.customer);
     if ((status = ledger_take(l, &job, arrival->item)) != STATUS_OK)
         return status;
     return add_job(a, &job);
 }
 
-int arrivals_take(struct arrivals *a, struct ledger *l, const struct settings *s, const struct arrival *arrival,
-                  int64_t now_s)
+int arrivals_take(struct arrivals *a, struct ledger *l, const struct settings *s,
+                  const struct arrival *arrival, int64_t now_s)
 {
     struct json *tree = NULL;
     struct item item;

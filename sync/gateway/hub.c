@@ -11,10 +11,10 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-#define HUB_FRAMES_A_TURN 64u    /* Some thousand rows: what one commit may hold without making others wait. */
-#define HUB_LINKS_A_BRANCH 3u    /* The one in use, one tried beside it, one not yet noticed as dead. */
+#define HUB_FRAMES_A_TURN 64u /* Some thousand rows: what one commit may hold without making others wait. */
+#define HUB_LINKS_A_BRANCH 3u /* The one in use, one tried beside it, one not yet noticed as dead. */
 #define HUB_RENEW_MS_MIN 3600000u /* A box that claims the impossible may not make us renumber all day. */
-#define HUB_STEPS_A_PUMP 10000u  /* Actions of a session that never ends by itself are a fault of ours. */
+#define HUB_STEPS_A_PUMP 10000u   /* Actions of a session that never ends by itself are a fault of ours. */
 
 /* --- Lists --- */
 
@@ -69,7 +69,8 @@ static void *refuse_peer(struct hub *h, const char *peer, const char *why)
     return NULL;
 }
 
-static void *hub_admit(void *owner, const char *peer, const uint8_t fingerprint[32], int64_t certificate_until_s)
+static void *hub_admit(void *owner, const char *peer, const uint8_t fingerprint[32],
+                       int64_t certificate_until_s)
 {
     struct hub *h = owner;
     const struct ledger_branch *b = ledger_branch_find(h->ledger, peer);
@@ -135,8 +136,9 @@ static void hub_down(void *owner, struct link *link, uint16_t close_code, const 
         h->totals.links--;
     if (b->link == k) {
         b->link = NULL;
-        log_event(LOG_LEVEL_INFO, "link_down", "branch=%s code=%u why=%s", ledger_branch(h->ledger, k->branch)->id,
-                  close_code, log_quote(slice_text(why ? why : ""), quoted, sizeof quoted));
+        log_event(LOG_LEVEL_INFO, "link_down", "branch=%s code=%u why=%s",
+                  ledger_branch(h->ledger, k->branch)->id, close_code,
+                  log_quote(slice_text(why ? why : ""), quoted, sizeof quoted));
     }
     b->links--;
     k->link = NULL;
@@ -145,7 +147,9 @@ static void hub_down(void *owner, struct link *link, uint16_t close_code, const 
     make_dirty(k);
 }
 
-static const struct link_events hub_events = { .admit = hub_admit, .up = hub_up, .message = hub_message, .down = hub_down };
+static const struct link_events hub_events = {
+    .admit = hub_admit, .up = hub_up, .message = hub_message, .down = hub_down
+};
 
 static void hub_bury(struct hub_link *k)
 {
@@ -170,14 +174,16 @@ static void hang_up(struct hub_link *k, uint16_t code, const char *why)
 static void raise_clone_alarm(struct hub_link *k, struct hub_branch *b, const char *why)
 {
     if (!b->clone_alarm)
-        log_event(LOG_LEVEL_ERROR, "clone_alarm", "branch=%s why=%s", ledger_branch(k->hub->ledger, k->branch)->id, why);
+        log_event(LOG_LEVEL_ERROR, "clone_alarm", "branch=%s why=%s",
+                  ledger_branch(k->hub->ledger, k->branch)->id, why);
     b->clone_alarm = true;
 }
 
-/* A second link with the branch's identity. The same start of the same box may replace its own link: it tries a second
- * one after an outage. A later start of the same store is the box after a power cut, unless the first still talks. Any
- * other is another box, and is refused while the first shows life. */
-static bool may_replace(struct hub_link *k, struct hub_branch *b, const struct session_hello *hello, uint64_t now_ms)
+/* A second link with the branch's identity. The same start of the same box may replace its own link: it tries
+ * a second one after an outage. A later start of the same store is the box after a power cut, unless the
+ * first still talks. Any other is another box, and is refused while the first shows life. */
+static bool may_replace(struct hub_link *k, struct hub_branch *b, const struct session_hello *hello,
+                        uint64_t now_ms)
 {
     struct hub_link *old = b->link;
     struct session_stats stats;
@@ -266,8 +272,7 @@ static int greet(struct hub_link *k, const struct session_hello *hello, uint64_t
     b->link = k;
     k->store_id = hello->store_id;
     k->boot = hello->boot_counter;
-    k->clock_known = hello->clock_ms != 0;
-    k->clock_behind_s = k->clock_known ? now_s - (int64_t)(hello->clock_ms / 1000) : 0;
+    k->clock_behind_s = hello->clock_ms ? now_s - (int64_t)(hello->clock_ms / 1000) : 0;
     status = ledger_branch_hello(h->ledger, k->branch, hello->store_id, hello->boot_counter, now_s);
     if (status == STATUS_OK)
         status = welcome(k, hello, now_ms);
@@ -287,14 +292,15 @@ static int offer(struct hub_link *k, const struct session_action *action)
     for (;;) {
         status = ledger_down_next(h->ledger, k->branch, action->lane, seq, &seq, &h->row);
         if (status == STATUS_CORRUPT) {
-            log_event(LOG_LEVEL_ERROR, "row_damaged", "branch=%s lane=%s", ledger_branch(h->ledger, k->branch)->id,
-                      lane_name(action->lane));
+            log_event(LOG_LEVEL_ERROR, "row_damaged", "branch=%s lane=%s",
+                      ledger_branch(h->ledger, k->branch)->id, lane_name(action->lane));
             h->damaged++;
             continue; /* Quarantined: it stays until the rows around it are settled. */
         }
         if (status != STATUS_OK)
             break;
-        if ((status = session_offer(k->session, ledger_epoch(h->ledger), seq, text_slice(&h->row))) != STATUS_OK)
+        if ((status = session_offer(k->session, ledger_epoch(h->ledger), seq, text_slice(&h->row))) !=
+            STATUS_OK)
             break;
     }
     session_offer_end(k->session, status == STATUS_END);
@@ -307,14 +313,14 @@ static int store(struct hub_link *k, const struct session_action *action, int64_
     struct arrival arrival = {
         .id = { .branch = k->branch, .epoch = action->epoch, .lane = action->lane, .seq = action->seq },
         .options = k->options,
-        .clock_known = k->clock_known,
         .clock_behind_s = k->clock_behind_s,
         .item = action->bytes,
     };
     int status = arrivals_take(h->arrivals, h->ledger, h->settings, &arrival, now_s);
 
     h->branches[k->branch - 1].took_in_turn = h->turn;
-    /* The session never hands out what is below the mark it was told; only a second link of the branch can. */
+    /* The session never hands out what is below the mark it was told; only a second link of the branch can.
+     */
     return status == STATUS_CONFLICT ? STATUS_OK : status;
 }
 
@@ -573,8 +579,9 @@ int hub_open(struct hub **out, const struct hub_options *options, struct ledger 
     *out = NULL;
     if (!h)
         goto fail;
-    *h = (struct hub){ .loop = options->loop, .settings = options->settings, .ledger = ledger,
-                       .room_bytes = HUB_ROOM_BYTES };
+    *h = (struct hub){
+        .loop = options->loop, .settings = options->settings, .ledger = ledger, .room_bytes = HUB_ROOM_BYTES
+    };
     h->dirty_end = &h->dirty;
     if ((status = session_room_open(&h->room, PACK_FAST)) != STATUS_OK ||
         (status = loop_timer_open(&h->timer, h->loop, hub_due, h)) != STATUS_OK ||

@@ -40,7 +40,6 @@ struct hub_link {
     bool closing; /* link_close() was called, or it is gone. */
     bool gone;    /* `down` came: to be freed. */
     bool silent;
-    bool clock_known;
     int64_t clock_behind_s;
     uint64_t store_id, boot;
     uint64_t opened_ms, heard_ms;

@@ -19,8 +19,9 @@ enum item_form { ITEM_FORM_TEXT = 0, ITEM_FORM_TAGGED = 1 };
 struct item {
     enum item_kind kind;
     enum item_form form;
-    uint64_t number;   /* ITEM_SEND: the phone number id, decimal digits as a number; 0 when there is none. */
-    uint64_t at_s;     /* When it was accepted (up) or received (down), Unix seconds by the sender's clock. */
+    uint64_t number; /* ITEM_SEND: the phone number id, decimal digits as a number; 0 when there is none. */
+    uint64_t at_s; /* When it was accepted (up) or received (down), Unix seconds by the sender's clock; 0: not
+                      known. */
     uint32_t ttl_s;    /* ITEM_SEND: worth sending for so long after at_s; 0 = the lane's default. */
     struct slice of;   /* ITEM_TAKEN: the message's identity, its binary form; else empty. */
     struct slice body; /* A tagged value or JSON text. */

@@ -119,14 +119,16 @@ def test_an_expired_message_is_never_sent_and_its_sender_is_told():
 def test_a_message_can_be_taken_back_while_it_is_here():
     with World() as w:
         w.link("down")
-        time.sleep(7)  # The link is known to be down: what comes now has surely not left.
+        first = w.branch.text(CUSTOMER, "on its way when the link went")
+        wait_for(lambda: w.branch.status()["link"]["state"] != "up")
+        # The link is known to be down: what comes now has surely not left.
         message_id = w.branch.text(CUSTOMER, "to the wrong customer")
         gone = request(w.branch.port, "DELETE", f"/zajel/v1/messages/{message_id}", headers=w.branch.headers())
         assert gone.status == 200 and gone.json["state"] == "withdrawn", gone.body
         after = w.branch.text(CUSTOMER, "to the right one")
         w.link("up")
         wait_for(lambda: "sent" in statuses_of(w, after), 40)
-        assert texts_at_phone(w) == ["to the right one"]
+        assert texts_at_phone(w) == ["on its way when the link went", "to the right one"], first
         told = [s for h in w.hooks() for s in value_of(h).get("statuses", []) if s["id"] == message_id]
         assert told and told[0]["errors"][0]["code"] == 990003
         late = request(w.branch.port, "DELETE", f"/zajel/v1/messages/{after}", headers=w.branch.headers())
