@@ -6,6 +6,7 @@
 
 #include "sync/gateway/courier_own.h"
 #include "sync/gateway/tell.h"
+#include "sync/kit/file.h"
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
@@ -61,13 +62,40 @@ static int load_all(struct courier *c, int64_t now_s)
         const struct loaded *e = &l.entries[i];
 
         courier_add(c, &e->job);
-        /* A read mark harms nobody twice; for all others the body may have left. */
-        if (e->attempt != LEDGER_WAITING && !(e->job.flags & LEDGER_JOB_READ))
+        /* A read mark harms nobody twice; of all others the body may have left, or surely not. */
+        if (e->attempt == LEDGER_WAITING || (e->job.flags & LEDGER_JOB_READ))
+            continue;
+        if (e->attempt == LEDGER_UNKNOWN || departures_doubt(c->departures, &e->job.id))
             courier_park(c, courier_find(c, &e->job.id), e->attempt == LEDGER_SENDING ? now_s : e->since_s);
+        else
+            status = ledger_job_attempt(c->ledger, &e->job.id, LEDGER_WAITING, 0);
     }
     free(l.entries);
     if (status == STATUS_OK)
         log_event(LOG_LEVEL_INFO, "courier_read", "pending=%zu unknown=%zu", l.count, (size_t)c->unknown.count);
+    return status;
+}
+
+/* Attempts that were read as unknown are journaled so before the notes that made them doubtful are given up. */
+static int journal_doubts(struct courier *c, int64_t now_s)
+{
+    int status = STATUS_OK;
+
+    for (struct job *job = c->unknown.first; job && status == STATUS_OK; job = job->next)
+        status = ledger_job_attempt(c->ledger, &job->of.id, LEDGER_UNKNOWN, now_s);
+    if (status == STATUS_OK)
+        status = ledger_commit(c->ledger);
+    if (status == STATUS_OK)
+        departures_begin(c->departures);
+    return status;
+}
+
+static int open_departures(struct courier *c)
+{
+    char *path = file_join(c->settings->state, "released");
+    int status = path ? departures_open(&c->departures, path) : STATUS_NO_MEMORY;
+
+    free(path);
     return status;
 }
 
@@ -90,7 +118,8 @@ int courier_open(struct courier **out, struct loop *loop, const struct settings 
     *c = (struct courier){ .loop = loop, .settings = settings, .ledger = ledger };
     if ((status = loop_timer_open(&c->timer, loop, courier_due, c)) != STATUS_OK ||
         (status = fetcher_open(&c->fetcher, loop, settings->connections)) != STATUS_OK ||
-        (status = load_all(c, now_s)) != STATUS_OK)
+        (status = open_departures(c)) != STATUS_OK || (status = load_all(c, now_s)) != STATUS_OK ||
+        (status = journal_doubts(c, now_s)) != STATUS_OK)
         goto fail;
     loop_note(loop);
     *out = c;
@@ -105,8 +134,9 @@ void courier_close(struct courier *c)
     if (!c)
         return;
     while (c->flights)
-        courier_flight_end(c, c->flights);
+        courier_flight_free(c, c->flights);
     fetcher_close(c->fetcher);
+    departures_close(c->departures);
     loop_timer_close(&c->timer);
     courier_free_lines(c);
     heap_free(&c->later);
@@ -144,7 +174,7 @@ static int take_flights(struct courier *c, uint64_t now_ms, int64_t now_s)
 
     for (f = c->flights; f && status == STATUS_OK; f = next) {
         next = f->next;
-        if (!f->noted)
+        if (!f->noted || f->ended)
             continue;
         f->noted = false;
         if (f->done) {
@@ -242,17 +272,44 @@ static void set_timer(struct courier *c, uint64_t now_ms, int64_t now_s)
     loop_timer_set(&c->timer, wake);
 }
 
+/* What ended is in the ledger now: its departure says nothing more. */
+static void clear_ended(struct courier *c)
+{
+    struct flight *f, *next;
+
+    for (f = c->flights; f; f = next) {
+        next = f->next;
+        if (!f->ended)
+            continue;
+        if (f->departed)
+            departures_clear(c->departures, f->departure);
+        courier_flight_free(c, f);
+    }
+}
+
+void courier_depart(struct courier *c)
+{
+    for (struct flight *f = c->flights; f; f = f->next) {
+        if (!f->journaled || !f->wants_release || f->ended || !f->fetch)
+            continue;
+        f->wants_release = false;
+        if (!f->job) { /* A webhook ended it after all: nothing of it may leave. */
+            courier_flight_end(c, f);
+            loop_note(c->loop);
+            continue;
+        }
+        f->departure = departures_note(c->departures, &f->job->of.id);
+        f->departed = true;
+        fetch_release(f->fetch);
+    }
+}
+
 void courier_committed(struct courier *c, const struct ledger_job *arrived, size_t count, uint64_t now_ms,
                        int64_t now_s)
 {
     struct line *line;
 
-    for (struct flight *f = c->flights; f; f = f->next)
-        if (f->journaled && f->wants_release) {
-            f->wants_release = false;
-            if (f->fetch)
-                fetch_release(f->fetch);
-        }
+    clear_ended(c);
     for (size_t i = 0; i < count; i++)
         courier_add(c, &arrived[i]);
     c->wake_ms = UINT64_MAX;

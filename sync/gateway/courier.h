@@ -10,16 +10,18 @@
 
 struct courier;
 
-/* Reads all that is pending from the ledger. What was being sent when the gateway died is unknown now. */
+/* Reads all that is pending from the ledger. What may have been leaving when the gateway died is unknown now. */
 int courier_open(struct courier **out, struct loop *loop, const struct settings *settings, struct ledger *ledger,
                  int64_t now_s);
 void courier_close(struct courier *c); /* Ends requests in flight: their outcome is unknown. NULL is fine. */
 
 /* The turn, first half: outcomes, journal, deadlines. Any error: the turn must not be committed. */
 int courier_take(struct courier *c, uint64_t now_ms, int64_t now_s);
-/* After the commit: messages that arrived in the turn (in their order) join, bodies are released, new requests begin. */
+/* After the commit: messages that arrived in the turn (in their order) join, new requests begin. */
 void courier_committed(struct courier *c, const struct ledger_job *arrived, size_t count, uint64_t now_ms,
                        int64_t now_s);
+/* The last thing of the turn: bodies whose attempts are journaled may leave. */
+void courier_depart(struct courier *c);
 
 /* A webhook carried our token: WhatsApp took the message, as meta. Within the turn. */
 int courier_reconcile(struct courier *c, const struct message_id *id, struct slice meta);

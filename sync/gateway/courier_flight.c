@@ -53,19 +53,28 @@ static void flight_done(void *owner, struct fetch *fetch, const struct fetch_res
 
 void courier_flight_end(struct courier *c, struct flight *f)
 {
+    if (f->fetch)
+        fetch_cancel(f->fetch);
+    f->fetch = NULL;
+    if (f->job)
+        f->job->flight = NULL;
+    f->job = NULL;
+    if (!f->ended)
+        c->in_flight--;
+    f->ended = true;
+}
+
+void courier_flight_free(struct courier *c, struct flight *f)
+{
     struct flight **at = &c->flights;
 
+    courier_flight_end(c, f);
     while (*at != f)
         at = &(*at)->next;
     *at = f->next;
-    if (f->fetch)
-        fetch_cancel(f->fetch);
-    if (f->job)
-        f->job->flight = NULL;
     text_wipe(&f->body);
     explicit_bzero(f->recipient, sizeof f->recipient);
     free(f);
-    c->in_flight--;
 }
 
 /* --- What it refers to --- */

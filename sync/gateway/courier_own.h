@@ -7,6 +7,7 @@
 
 #include "sync/gateway/courier.h"
 #include "sync/gateway/courier_rules.h"
+#include "sync/gateway/departures.h"
 #include "sync/gateway/heap.h"
 #include "sync/gateway/map.h"
 #include "sync/gateway/request.h"
@@ -82,6 +83,9 @@ struct flight {
     struct job *job;     /* NULL: a webhook ended it. */
     struct fetch *fetch; /* NULL: done. */
     bool wants_release, journaled, done, noted;
+    bool departed;      /* Noted in departures, at ... */
+    unsigned departure; /* ... this place. */
+    bool ended;         /* It is over, but for the commit. */
     bool is_read;
     char recipient[REQUEST_CUSTOMER_MAX + 1];
     enum fetch_outcome outcome;
@@ -103,6 +107,7 @@ struct courier {
     struct pause account;
     struct heap later, deadlines, idle;
     struct job_list unknown, doomed;
+    struct departures *departures;
     struct flight *flights;
     unsigned in_flight;
     uint64_t pending[LANE_COUNT];
@@ -134,7 +139,9 @@ void courier_must(int status); /* Ends the process when there is no memory for w
 
 /* --- Flights (courier_flight.c) --- */
 void courier_start(struct courier *c, struct line *line, uint64_t now_ms, int64_t now_s);
+/* Its request is over. It stays among the flights until the turn's commit, when its departure may be forgotten. */
 void courier_flight_end(struct courier *c, struct flight *f);
+void courier_flight_free(struct courier *c, struct flight *f);
 
 /* --- Outcomes (courier_outcome.c) --- */
 int courier_settle(struct courier *c, struct flight *f, uint64_t now_ms, int64_t now_s);

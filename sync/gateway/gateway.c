@@ -178,6 +178,7 @@ static void gateway_turn(void *owner)
     g->arrivals.count = 0;
     answer_calls(g, true);
     ledger_tidy(g->ledger);
+    courier_depart(g->courier);
     if (g->stopping)
         loop_stop(g->loop);
 }
