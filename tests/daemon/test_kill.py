@@ -50,8 +50,7 @@ def drained(w):
 
 def run(victims):
     sends, webhooks = traffic.read(LINES)
-    extra = "".join(f"[number {n}]\n" for n in traffic.numbers(webhooks))
-    with World(gateway_extra=traffic.number_sections(webhooks), relay_extra=extra) as w:
+    with World(gateway_extra=traffic.number_sections(webhooks)) as w:
         for section, name in (("sandbox", "received"), ("hook", "hooks")):
             zajel.set_keys(w.sandbox.config, {section: {"record_file": f"{name}.jsonl"}})
         w.sandbox.stop()
