@@ -262,6 +262,7 @@ verify_token_file = hook.verify
     def start(self):
         self.sandbox.start()
         self.gateway.start()
+        wait_for(self.gateway_ready, 30)  # A relay that finds no gateway tries again after 3 s: nothing to wait for here.
         for b in self.branches:
             b.relay.start()
         wait_for(self.up, 30)
