@@ -107,7 +107,8 @@ static int box_act(struct box *b, const struct branch_time *now)
     int status;
 
     b->tick_due = false;
-    if ((status = intake_turn(b->intake, now)) != STATUS_OK || (status = calls_turn(b->calls, now)) != STATUS_OK ||
+    if ((status = intake_turn(b->intake, now)) != STATUS_OK ||
+        (status = calls_turn(b->calls, now)) != STATUS_OK ||
         (status = uplink_turn(b->uplink, now)) != STATUS_OK ||
         (status = herald_turn(b->herald, now)) != STATUS_OK ||
         (status = branch_sweep(b->branch, slice, now, &more)) != STATUS_OK)
@@ -169,7 +170,8 @@ static void box_stop(void *owner)
 static void box_reload(void *owner)
 {
     (void)owner;
-    log_event(LOG_LEVEL_WARNING, "reload_ignored", "reason=\"every key of relay.conf takes effect at a start\"");
+    log_event(LOG_LEVEL_WARNING, "reload_ignored",
+              "reason=\"every key of relay.conf takes effect at a start\"");
 }
 
 /* --- Running --- */
@@ -193,8 +195,12 @@ static void box_complain(const char *what, int status)
 
 static int box_open(struct box *b)
 {
-    struct loop_options loop = { .turn = box_turn, .stop = box_stop, .reload = box_reload, .owner = b,
-                                 .descriptors_max = DESCRIPTORS, .handshake_s_max = HANDSHAKE_S };
+    struct loop_options loop = { .turn = box_turn,
+                                 .stop = box_stop,
+                                 .reload = box_reload,
+                                 .owner = b,
+                                 .descriptors_max = DESCRIPTORS,
+                                 .handshake_s_max = HANDSHAKE_S };
     const char *what = "seal";
     int status;
 

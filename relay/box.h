@@ -23,9 +23,9 @@ struct box {
     struct calls *calls;
     struct loop_timer tick; /* Once a second: what falls due by time alone. */
     bool tick_due;
-    bool store_damaged;     /* It proved corrupt in service: open it with a salvage. */
-    uint64_t started_ms;    /* Elapsed time. */
-    uint64_t turns;         /* With work. */
+    bool store_damaged;      /* It proved corrupt in service: open it with a salvage. */
+    uint64_t started_ms;     /* Elapsed time. */
+    uint64_t turns;          /* With work. */
     uint64_t syncs, commits; /* Of stores closed before; the open one counts its own. */
     uint64_t reopened;
     int64_t certificate_until_s; /* 0: unknown. */

@@ -11,8 +11,8 @@
 #include "sync/kit/graph.h"
 #include "sync/protocol/status.h"
 
-/* When a full store takes no more of a lane, in percent of its quota (storage.md section 6): what can wait longest is
- * refused first, and an OTP finds room until the wall. */
+/* When a full store takes no more of a lane, in percent of its quota (storage.md section 6): what can wait
+ * longest is refused first, and an OTP finds room until the wall. */
 static const unsigned level_percent[LANE_COUNT] = {
     [LANE_URGENT] = 100, [LANE_ALERT] = 97, [LANE_CHAT] = 90, [LANE_DOCUMENT] = 80, [LANE_BULK] = 70,
 };
@@ -21,7 +21,8 @@ static const unsigned level_percent[LANE_COUNT] = {
 #define WALL_BYTES 131072u
 
 #define ROOM_KEPT 65536u /* Working room that stays allocated: more than any usual message needs. */
-#define RETRY_AFTER_S 30u /* A token's share drains with the link; sooner than this nothing will have changed. */
+#define RETRY_AFTER_S \
+    30u /* A token's share drains with the link; sooner than this nothing will have changed. */
 
 int branch_open(struct branch **out, const struct branch_options *options, struct outbox *outbox)
 {
@@ -89,12 +90,14 @@ const struct branch_number *branch_number_of(const struct branch *b, uint64_t va
 
 int branch_read_body(const struct item *item, struct json **out)
 {
-    int status = item->form == ITEM_FORM_TAGGED ? json_from_tagged(item->body, out) : json_parse(item->body, out, NULL);
+    int status = item->form == ITEM_FORM_TAGGED ? json_from_tagged(item->body, out)
+                                                : json_parse(item->body, out, NULL);
 
     return status == STATUS_INVALID ? STATUS_PEER_MALFORMED : status;
 }
 
-int branch_refuse(struct branch_answer *answer, unsigned status, int code, const char *title, const char *details)
+int branch_refuse(struct branch_answer *answer, unsigned status, int code, const char *title,
+                  const char *details)
 {
     struct graph_error error;
 
@@ -134,8 +137,9 @@ static int intake_check_number(struct branch *b, struct intake *in)
 {
     if (branch_number_of(b, branch_number_value(in->request->number)))
         return STATUS_OK;
-    return intake_refuse(in, 400, 33, "Unsupported post request",
-                         "This PHONE_NUMBER_ID is not one of this branch's numbers; [numbers] in relay.conf has them.");
+    return intake_refuse(
+        in, 400, 33, "Unsupported post request",
+        "This PHONE_NUMBER_ID is not one of this branch's numbers; [numbers] in relay.conf has them.");
 }
 
 static const struct branch_template *intake_template(const struct branch *b, const struct intake *in)
@@ -185,10 +189,10 @@ static int intake_check_body(struct intake *in)
     int status = json_parse(in->request->body, &in->tree, &broken);
 
     if (status == STATUS_INVALID) {
-        text_printf(&details, "The body is not valid JSON: line %zu, column %zu: %s", broken.line, broken.column,
-                    broken.text);
-        status = details.failed ? STATUS_NO_MEMORY
-                                : intake_refuse(in, 400, 100, "Invalid parameter", details.at);
+        text_printf(&details, "The body is not valid JSON: line %zu, column %zu: %s", broken.line,
+                    broken.column, broken.text);
+        status =
+            details.failed ? STATUS_NO_MEMORY : intake_refuse(in, 400, 100, "Invalid parameter", details.at);
         text_free(&details);
         return status;
     }
@@ -202,8 +206,9 @@ static int intake_check_body(struct intake *in)
 
 static int intake_write_answer(struct branch *b, struct intake *in, const struct outbox_place *place)
 {
-    struct message_id id = { .branch = b->options.number, .epoch = place->epoch, .lane = place->lane,
-                             .seq = place->seq };
+    struct message_id id = {
+        .branch = b->options.number, .epoch = place->epoch, .lane = place->lane, .seq = place->seq
+    };
 
     in->done = true;
     in->answer->status = 200;
@@ -222,16 +227,19 @@ static int intake_find_key(struct branch *b, struct intake *in, struct outbox_pl
     if (!request->key)
         return STATUS_OK;
     if (length < 1 || length > IDEMPOTENCY_KEY_MAX)
-        return intake_refuse(in, 400, 100, "Invalid parameter", "Idempotency-Key must have 1 to 255 characters.");
+        return intake_refuse(in, 400, 100, "Invalid parameter",
+                             "Idempotency-Key must have 1 to 255 characters.");
     in->has_key = true;
-    status = outbox_idempotency_key(b->outbox, request->token_name, slice_of(request->key, length), request->number,
-                                    request->body, &in->key);
+    status = outbox_idempotency_key(b->outbox, request->token_name, slice_of(request->key, length),
+                                    request->number, request->body, &in->key);
     if (status == STATUS_OK)
-        status = outbox_idempotency_find(b->outbox, &in->key, outbox_now_ms(b->outbox, in->now->elapsed_ms), place);
+        status = outbox_idempotency_find(b->outbox, &in->key, outbox_now_ms(b->outbox, in->now->elapsed_ms),
+                                         place);
     *found = status == STATUS_OK;
     if (status == STATUS_CONFLICT)
-        return intake_refuse(in, 422, 100, "Invalid parameter",
-                             "This Idempotency-Key was used with another body in the last 24 hours; use a new key.");
+        return intake_refuse(
+            in, 422, 100, "Invalid parameter",
+            "This Idempotency-Key was used with another body in the last 24 hours; use a new key.");
     return status == STATUS_END ? STATUS_OK : status;
 }
 
@@ -251,8 +259,9 @@ static int intake_check_room(struct branch *b, struct intake *in)
         return intake_refuse(in, 507, 2, "Service temporarily unavailable",
                              "The box's disk is full; messages are accepted again once there is room.");
     if (outbox_used_bytes(b->outbox) >= level)
-        return intake_refuse(in, 507, 2, "Service temporarily unavailable",
-                             "The branch's store is too full for messages of this lane; it empties over the link.");
+        return intake_refuse(
+            in, 507, 2, "Service temporarily unavailable",
+            "The branch's store is too full for messages of this lane; it empties over the link.");
     if (b->options.token_messages_max && in->request->token &&
         outbox_waiting_of_token(b->outbox, in->request->token) >= b->options.token_messages_max) {
         in->answer->retry_after_s = RETRY_AFTER_S;

@@ -15,7 +15,7 @@ static const struct {
     const char *name;
     enum history_state state;
 } status_names[] = {
-    { "sent", HISTORY_SENT }, { "delivered", HISTORY_DELIVERED }, { "read", HISTORY_READ },
+    { "sent", HISTORY_SENT },   { "delivered", HISTORY_DELIVERED }, { "read", HISTORY_READ },
     { "played", HISTORY_READ }, { "failed", HISTORY_FAILED },
 };
 
@@ -87,7 +87,8 @@ static int take_status(struct branch *b, struct json *told, const struct branch_
     struct text opaque = { 0 };
     int status;
 
-    if (message_id_parse(json_string(json_get(told, "id")), &id) != STATUS_OK || id.branch != b->options.number)
+    if (message_id_parse(json_string(json_get(told, "id")), &id) != STATUS_OK ||
+        id.branch != b->options.number)
         return STATUS_OK;
     place = branch_place_of(&id);
     status = outbox_history_find(b->outbox, &place, now_ms, &h);
@@ -152,7 +153,8 @@ static int take_event(struct branch *b, const struct item *item, const struct me
         number = json_string(json_path(webhook, "entry.0.changes.0.value.metadata.phone_number_id"));
         if ((status = inbox_customer_of(b->outbox, number, customer, &queue)) == STATUS_OK &&
             (status = json_write_ascii(webhook, &text)) == STATUS_OK)
-            status = inbox_put(b->outbox, queue, outbox_now_ms(b->outbox, now->elapsed_ms), text_slice(&text));
+            status =
+                inbox_put(b->outbox, queue, outbox_now_ms(b->outbox, now->elapsed_ms), text_slice(&text));
     }
     text_wipe(&text);
     json_free(webhook);
@@ -172,7 +174,8 @@ static int take_taken(struct branch *b, const struct item *item, const struct br
     return outbox_history_add(b->outbox, &place, &entry, NULL);
 }
 
-static int take_row(struct branch *b, struct slice row, const struct message_id *id, const struct branch_time *now)
+static int take_row(struct branch *b, struct slice row, const struct message_id *id,
+                    const struct branch_time *now)
 {
     struct item item;
     int status = item_read(row, &item);
@@ -203,7 +206,8 @@ int branch_take(struct branch *b, epoch_id epoch, enum lane lane, uint64_t seq, 
     /* What cannot be read would come again for ever: it is counted and passed over. */
     if (status == STATUS_PEER_MALFORMED) {
         outbox_count(b->outbox, OUTBOX_DROPPED_MALFORMED, 1);
-        log_event(LOG_LEVEL_ERROR, "row_malformed", "lane=%s seq=%llu", lane_name(lane), (unsigned long long)seq);
+        log_event(LOG_LEVEL_ERROR, "row_malformed", "lane=%s seq=%llu", lane_name(lane),
+                  (unsigned long long)seq);
         status = STATUS_OK;
     }
     if (status != STATUS_OK)

@@ -25,7 +25,8 @@ struct branch_end {
     const char *details;
 };
 
-/* Makes working room of at least that length; false: no memory. Trimming gives back what one large message took. */
+/* Makes working room of at least that length; false: no memory. Trimming gives back what one large message
+ * took. */
 bool branch_room(struct text *room, size_t length);
 void branch_trim(struct text *room);
 /* The digits of a phone number id as an item carries them; 0: none. */
@@ -41,7 +42,8 @@ int branch_end(struct branch *b, const struct outbox_row *row, const struct bran
 int branch_webhook_of_status(const struct branch_number *number, uint64_t number_value, struct json *status,
                              struct json **out);
 /* A Graph-shaped error. */
-int branch_refuse(struct branch_answer *answer, unsigned status, int code, const char *title, const char *details);
+int branch_refuse(struct branch_answer *answer, unsigned status, int code, const char *title,
+                  const char *details);
 struct outbox_place branch_place_of(const struct message_id *id);
 
 #endif

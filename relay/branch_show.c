@@ -24,7 +24,8 @@ struct standing {
     struct history history;
 };
 
-static int standing_find(struct branch *b, struct slice text, const struct branch_time *now, struct standing *out)
+static int standing_find(struct branch *b, struct slice text, const struct branch_time *now,
+                         struct standing *out)
 {
     struct message_id id;
     int status;
@@ -33,7 +34,8 @@ static int standing_find(struct branch *b, struct slice text, const struct branc
     if (message_id_parse(text, &id) != STATUS_OK || id.branch != b->options.number)
         return STATUS_END;
     out->place = branch_place_of(&id);
-    status = outbox_history_find(b->outbox, &out->place, outbox_now_ms(b->outbox, now->elapsed_ms), &out->history);
+    status =
+        outbox_history_find(b->outbox, &out->place, outbox_now_ms(b->outbox, now->elapsed_ms), &out->history);
     if (status != STATUS_OK && status != STATUS_END)
         return status;
     out->damaged = outbox_row_is_quarantined(b->outbox, &out->place);
@@ -160,7 +162,8 @@ int branch_show(struct branch *b, struct slice id, uint64_t goodput, const struc
     return answer_json(root, failed, answer);
 }
 
-int branch_withdraw(struct branch *b, struct slice id, const struct branch_time *now, struct branch_answer *answer)
+int branch_withdraw(struct branch *b, struct slice id, const struct branch_time *now,
+                    struct branch_answer *answer)
 {
     struct standing s;
     struct json *root;
@@ -171,11 +174,13 @@ int branch_withdraw(struct branch *b, struct slice id, const struct branch_time 
     if (status != STATUS_OK)
         return status;
     if (!s.waits || s.row.item.length == 0)
-        return branch_refuse(answer, 409, 100, "Invalid parameter",
-                             "The message does not wait at the branch any more; it cannot be withdrawn here.");
+        return branch_refuse(
+            answer, 409, 100, "Invalid parameter",
+            "The message does not wait at the branch any more; it cannot be withdrawn here.");
     if (outbox_row_is_settled(b->outbox, &s.place) || outbox_row_may_have_left(b->outbox, &s.place))
-        return branch_refuse(answer, 409, 100, "Invalid parameter",
-                             "The message may have left the branch already; that is known when the link is next up.");
+        return branch_refuse(
+            answer, 409, 100, "Invalid parameter",
+            "The message may have left the branch already; that is known when the link is next up.");
     status = branch_end(b, &s.row, &withdrawn, outbox_now_ms(b->outbox, now->elapsed_ms));
     if (status != STATUS_OK)
         return status;

@@ -324,7 +324,7 @@ static int sweep_slice(struct branch *b, enum lane lane, const struct branch_tim
     int status = STATUS_OK;
 
     at->lane = lane;
-    for (unsigned seen = 0; seen<SLICE_MAX && * left> 0; seen++) {
+    for (unsigned seen = 0; *left > 0 && seen < SLICE_MAX; seen++) {
         if ((status = outbox_row_peek(b->outbox, lane, at, now->elapsed_ms, &row)) != STATUS_OK)
             break;
         *at = row.place;

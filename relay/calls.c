@@ -56,7 +56,8 @@ static int token_list(struct outbox *o, struct text *out)
     return 0;
 }
 
-int calls_token(struct outbox *o, int argc, const char *const *argv, uint64_t now_ms, struct text *out, int *status)
+int calls_token(struct outbox *o, int argc, const char *const *argv, uint64_t now_ms, struct text *out,
+                int *status)
 {
     char token[TOKEN_TEXT_BYTES];
     bool is_add = argc == 3 && strcmp(argv[1], "add") == 0;
@@ -67,15 +68,18 @@ int calls_token(struct outbox *o, int argc, const char *const *argv, uint64_t no
         return token_list(o, out);
     if (!is_add && !(argc == 3 && strcmp(argv[1], "revoke") == 0))
         return say(out, 2, "usage: token add NAME | token list | token revoke NAME\n");
-    found = is_add ? outbox_token_add(o, slice_text(argv[2]), now_ms, token) : outbox_token_revoke(o, slice_text(argv[2]));
+    found = is_add ? outbox_token_add(o, slice_text(argv[2]), now_ms, token)
+                   : outbox_token_revoke(o, slice_text(argv[2]));
     if (found == STATUS_OK && is_add)
         text_printf(out, "%s\n", token);
     explicit_bzero(token, sizeof token);
     switch ((enum status)found) {
     case STATUS_OK: return 0;
     case STATUS_END: return say(out, 1, "there is no token of that name\n");
-    case STATUS_INVALID: return say(out, 1, "a name has 1 to 64 printable characters, without spaces, \" and \\\n");
-    case STATUS_CONFLICT: return say(out, 1, "there is a token of that name; revoke it first, or choose another name\n");
+    case STATUS_INVALID:
+        return say(out, 1, "a name has 1 to 64 printable characters, without spaces, \" and \\\n");
+    case STATUS_CONFLICT:
+        return say(out, 1, "there is a token of that name; revoke it first, or choose another name\n");
     case STATUS_FULL: return say(out, 1, "there are as many tokens as the relay keeps; revoke one first\n");
     case STATUS_NO_MEMORY:
     case STATUS_TOO_LARGE:
@@ -98,7 +102,9 @@ int calls_token(struct outbox *o, int argc, const char *const *argv, uint64_t no
 
 static void list_row(struct box *box, const struct outbox_row *row, struct text *out)
 {
-    struct message_id id = { .branch = box->options->rules.number, .epoch = row->place.epoch, .lane = row->place.lane,
+    struct message_id id = { .branch = box->options->rules.number,
+                             .epoch = row->place.epoch,
+                             .lane = row->place.lane,
                              .seq = row->place.seq };
     char text[MESSAGE_ID_TEXT_MAX + 1];
 
@@ -127,8 +133,8 @@ static int queue_list(struct box *box, const char *only, const struct branch_tim
             shown++;
         }
         if (shown == LIST_MAX)
-            text_printf(out, "... %" PRIu64 " wait in %s\n", outbox_waiting(box->outbox, (enum lane)lane).messages,
-                        lane_name((enum lane)lane));
+            text_printf(out, "... %" PRIu64 " wait in %s\n",
+                        outbox_waiting(box->outbox, (enum lane)lane).messages, lane_name((enum lane)lane));
     }
     return 0;
 }
@@ -144,18 +150,19 @@ static int queue_shape(struct box *box, const struct branch_time *now, struct te
 
         if (waiting.messages)
             (void)outbox_row_peek(box->outbox, (enum lane)lane, &start, now->elapsed_ms, &head);
-        text_printf(out, "%-9s %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %s\n", lane_name((enum lane)lane), waiting.messages,
-                    waiting.bytes, head.age_ms / 1000,
+        text_printf(out, "%-9s %8" PRIu64 " %10" PRIu64 " %9" PRIu64 " %s\n", lane_name((enum lane)lane),
+                    waiting.messages, waiting.bytes, head.age_ms / 1000,
                     outbox_is_holding(box->outbox, (enum lane)lane) ? "held"
-                    : waiting.messages && !branch_waiting(box->branch, (enum lane)lane, now).messages ? "outside its hours"
-                                                                                                       : "open");
+                    : waiting.messages && !branch_waiting(box->branch, (enum lane)lane, now).messages
+                        ? "outside its hours"
+                        : "open");
     }
     return 0;
 }
 
 /* hold|release of a lane, or of a message: of its lane from it on. */
-static int queue_hold(struct box *box, bool hold, const char *what, const struct branch_time *now, struct text *out,
-                      int *status)
+static int queue_hold(struct box *box, bool hold, const char *what, const struct branch_time *now,
+                      struct text *out, int *status)
 {
     struct outbox_place start = { .epoch = 0, .seq = 0 };
     struct message_id id;
@@ -183,16 +190,17 @@ static int queue_message(struct box *box, bool withdraw, const char *what, const
 {
     struct branch_answer answer = { .status = 0 };
 
-    *status = withdraw ? branch_withdraw(box->branch, slice_text(what), now, &answer)
-                       : branch_show(box->branch, slice_text(what), uplink_goodput(box->uplink), now, &answer);
+    *status = withdraw
+                  ? branch_withdraw(box->branch, slice_text(what), now, &answer)
+                  : branch_show(box->branch, slice_text(what), uplink_goodput(box->uplink), now, &answer);
     text_add(out, text_slice(&answer.body));
     text_puts(out, "\n");
     text_wipe(&answer.body);
     return *status == STATUS_OK && answer.status == 200 ? 0 : 1;
 }
 
-static int call_queue(struct box *box, const struct call *call, const struct branch_time *now, struct text *out,
-                      int *status)
+static int call_queue(struct box *box, const struct call *call, const struct branch_time *now,
+                      struct text *out, int *status)
 {
     const char *verb = call->argc > 1 ? call->argv[1] : "", *what = call->argc > 2 ? call->argv[2] : NULL;
 
@@ -204,14 +212,15 @@ static int call_queue(struct box *box, const struct call *call, const struct bra
         return queue_hold(box, verb[0] == 'h', what, now, out, status);
     if (what && (strcmp(verb, "show") == 0 || strcmp(verb, "withdraw") == 0))
         return queue_message(box, verb[0] == 'w', what, now, out, status);
-    return say(out, 2, "usage: queue list [LANE] | shape | show ID | hold LANE|ID | release LANE|ID | withdraw ID\n");
+    return say(out, 2,
+               "usage: queue list [LANE] | shape | show ID | hold LANE|ID | release LANE|ID | withdraw ID\n");
 }
 
 /* --- Sending --- */
 
 /* send NUMBER LANE SECONDS, each empty when not given; the body is the input. */
-static int call_send(struct box *box, const struct call *call, const struct branch_time *now, struct text *out,
-                     int *status)
+static int call_send(struct box *box, const struct call *call, const struct branch_time *now,
+                     struct text *out, int *status)
 {
     struct branch_request request = { .body = text_slice(&call->input) };
     struct branch_answer answer = { .status = 0 };
@@ -233,7 +242,8 @@ static int call_send(struct box *box, const struct call *call, const struct bran
 
 /* --- Turns --- */
 
-static int call_status(struct box *box, const struct call *call, const struct branch_time *now, struct text *out)
+static int call_status(struct box *box, const struct call *call, const struct branch_time *now,
+                       struct text *out)
 {
     bool is_json = call->argc > 1 && strcmp(call->argv[1], "--json") == 0;
     int status = is_json ? report_status(box, now, out) : report_summary(box, now, out);
@@ -300,7 +310,8 @@ void calls_answer(struct calls *c, int outcome)
         loop_note(c->box->loop);
 }
 
-static void calls_note(void *owner, struct control_call *control, int argc, const char *const *argv, struct slice input)
+static void calls_note(void *owner, struct control_call *control, int argc, const char *const *argv,
+                       struct slice input)
 {
     struct calls *c = owner;
     struct call *call = &c->noted[c->count];

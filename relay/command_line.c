@@ -34,8 +34,8 @@ static const char help[] =
     "  queue list [LANE]       what waits: id, lane, state, age, bytes\n"
     "  queue shape             a line for each lane\n"
     "  queue show ID           where a message is, as JSON\n"
-    "  queue hold LANE|ID      holds a lane, whole or from this message on: the relay never sends later messages\n"
-    "                          of a lane before earlier ones, so whatever comes after a held message waits too\n"
+    "  queue hold LANE|ID      holds a lane, whole or from this message on: later messages of a lane are\n"
+    "                          never sent before earlier ones, so all after a held message wait too\n"
     "  queue release LANE|ID   lets the lane (the one of that message) go on\n"
     "  queue withdraw ID       takes a message back that surely has not left\n"
     "  token add NAME          makes a token for a program and prints it, this once\n"
@@ -71,7 +71,8 @@ static int call(const struct options *o, int argc, const char *const *argv, stru
     struct text answer = { 0 };
     char *path = calls_path(o);
     int exit_code = 1;
-    int status = path ? control_request(path, argc, argv, input, CALL_MS, &exit_code, &answer) : STATUS_NO_MEMORY;
+    int status =
+        path ? control_request(path, argc, argv, input, CALL_MS, &exit_code, &answer) : STATUS_NO_MEMORY;
 
     free(path);
     if (status == STATUS_UNAVAILABLE) {
@@ -133,9 +134,9 @@ static int write_text_message(const char *to, const char *body, struct text *out
 static int verb_send(const struct options *o, int argc, char **argv)
 {
     static const struct option flags[] = {
-        { "number", required_argument, NULL, 'n' }, { "lane", required_argument, NULL, 'l' },
+        { "number", required_argument, NULL, 'n' },     { "lane", required_argument, NULL, 'l' },
         { "expires-in", required_argument, NULL, 'e' }, { "to", required_argument, NULL, 't' },
-        { "text", required_argument, NULL, 'x' }, { NULL, 0, NULL, 0 },
+        { "text", required_argument, NULL, 'x' },       { NULL, 0, NULL, 0 },
     };
     const char *number = "", *lane = "", *expires_in = "", *to = NULL, *text = NULL;
     struct text body = { 0 };
@@ -159,7 +160,8 @@ static int verb_send(const struct options *o, int argc, char **argv)
         text_wipe(&body);
         return 1;
     }
-    exit_code = call_or_complain(o, 4, (const char *const[]){ "send", number, lane, expires_in, NULL }, text_slice(&body));
+    exit_code = call_or_complain(o, 4, (const char *const[]){ "send", number, lane, expires_in, NULL },
+                                 text_slice(&body));
     text_wipe(&body);
     return exit_code;
 }
@@ -169,8 +171,12 @@ static int verb_send(const struct options *o, int argc, char **argv)
 /* No daemon: the verb is the one process that may open the store. */
 static int token_offline(const struct options *o, int argc, const char *const *argv)
 {
-    struct outbox_options options = { .folder = o->state, .branch = o->rules.number, .bytes_max = o->rules.store_bytes_max,
-                                      .elapsed_ms = clock_elapsed_ms(), .wall_ms = clock_wall_ms(), .offline = true };
+    struct outbox_options options = { .folder = o->state,
+                                      .branch = o->rules.number,
+                                      .bytes_max = o->rules.store_bytes_max,
+                                      .elapsed_ms = clock_elapsed_ms(),
+                                      .wall_ms = clock_wall_ms(),
+                                      .offline = true };
     struct outbox *outbox = NULL;
     struct text out = { 0 };
     int exit_code = 1, status;

@@ -14,7 +14,8 @@
 #include "sync/protocol/status.h"
 
 #define DAY_S 86400
-#define WARN_DAYS 14 /* The gateway renews from 60 days on: something has kept it from it for a month and a half. */
+#define WARN_DAYS \
+    14 /* The gateway renews from 60 days on: something has kept it from it for a month and a half. */
 
 struct doctor {
     const struct options *options;
@@ -31,7 +32,8 @@ static void find(struct doctor *d, const char *what, bool is_fine, const char *d
     }
     struct json *one = json_new_object();
 
-    if (json_set(one, "check", json_new_string(slice_text(what))) || json_set(one, "ok", json_new_bool(is_fine)) ||
+    if (json_set(one, "check", json_new_string(slice_text(what))) ||
+        json_set(one, "ok", json_new_bool(is_fine)) ||
         json_set(one, "details", json_new_string(slice_text(details))) || json_add(d->findings, one))
         d->is_ill = true;
 }
@@ -81,16 +83,19 @@ static void look_at_daemon(struct doctor *d)
     struct json *status = NULL;
     char *path = calls_path(d->options);
     int exit_code = 1;
-    bool runs = path && control_request(path, 2, argv, (struct slice){ 0 }, 5000, &exit_code, &answer) == STATUS_OK &&
+    bool runs = path &&
+                control_request(path, 2, argv, (struct slice){ 0 }, 5000, &exit_code, &answer) == STATUS_OK &&
                 exit_code == 0;
 
-    find(d, "daemon", runs, runs ? "the relay runs and answers" : "the relay does not run, or does not answer");
+    find(d, "daemon", runs,
+         runs ? "the relay runs and answers" : "the relay does not run, or does not answer");
     if (runs && json_parse(text_slice(&answer), &status, NULL) == STATUS_OK) {
         struct slice link = json_string(json_path(status, "link.state"));
 
         find(d, "link", slice_is(link, "up") || slice_is(link, "off"), (const char *)link.at);
         find(d, "accepting", json_bool(json_path(status, "store.ready"), false), "new messages are taken");
-        find(d, "rows", json_integer(json_path(status, "store.quarantined"), 0) == 0, "no row was found damaged");
+        find(d, "rows", json_integer(json_path(status, "store.quarantined"), 0) == 0,
+             "no row was found damaged");
     }
     json_free(status);
     text_free(&answer);
@@ -107,8 +112,9 @@ int doctor_run(const struct options *options, bool as_json)
     look_at_state(&d);
     look_at_certificate(&d);
     look_at_daemon(&d);
-    find(&d, "clock", true, clock_synchronised() ? "the system's clock is synchronised"
-                                                 : "the system's clock is not synchronised; the gateway's will do");
+    find(&d, "clock", true,
+         clock_synchronised() ? "the system's clock is synchronised"
+                              : "the system's clock is not synchronised; the gateway's will do");
     if (d.findings && json_write_ascii(d.findings, &out) == STATUS_OK)
         printf("%s\n", out.at);
     text_free(&out);

@@ -12,9 +12,10 @@
 #include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
 
-#define PARALLEL_MAX 64u     /* options.c bounds webhook_parallel by it. */
-#define FAILING_MAX 64u      /* Customers whose webhooks fail, remembered; more mean that it is the program. */
-#define FAILURES_IN_A_ROW 8u /* Of different customers, with no success between them: it is the program too. */
+#define PARALLEL_MAX 64u /* options.c bounds webhook_parallel by it. */
+#define FAILING_MAX 64u  /* Customers whose webhooks fail, remembered; more mean that it is the program. */
+#define FAILURES_IN_A_ROW \
+    8u /* Of different customers, with no success between them: it is the program too. */
 #define RETRY_MS_FIRST 1000u
 #define RETRY_MS_MAX 300000u
 #define KEPT_MS (UINT64_C(7) * 86400 * 1000)
@@ -45,7 +46,7 @@ struct herald {
     size_t failing_count;
     unsigned failures_in_a_row;
     uint64_t failures;
-    uint64_t told_ms; /* When the log last heard of a failure. */
+    uint64_t told_ms;                   /* When the log last heard of a failure. */
     uint64_t paused_until_ms, pause_ms; /* 0: not paused. */
     inbox_customer cursor;              /* The customer served last: the next one is after him. */
     struct loop_timer timer;
@@ -161,11 +162,13 @@ static bool herald_is_busy(const struct herald *d, inbox_customer customer)
     return false;
 }
 
-static int errand_start(struct herald *d, struct errand *e, const struct inbox_webhook *webhook, struct slice body)
+static int errand_start(struct herald *d, struct errand *e, const struct inbox_webhook *webhook,
+                        struct slice body)
 {
     const struct options *o = d->box->options;
     uint8_t hash[SEAL_HASH_BYTES];
-    char signature[sizeof "X-Hub-Signature-256: sha256=" + 2 * SEAL_HASH_BYTES] = "X-Hub-Signature-256: sha256=";
+    char signature[sizeof "X-Hub-Signature-256: sha256=" + 2 * SEAL_HASH_BYTES] =
+        "X-Hub-Signature-256: sha256=";
     const char *headers[] = { "Content-Type: application/json", NULL, NULL };
     struct fetch_request request = { .method = "POST",
                                      .url = o->webhook_url,
@@ -189,8 +192,10 @@ static int errand_start(struct herald *d, struct errand *e, const struct inbox_w
     return status;
 }
 
-/* What is too old or cannot be opened is deleted and counted; false: this customer's next may be looked at. */
-static bool herald_begin(struct herald *d, struct errand *e, const struct inbox_webhook *webhook, uint64_t now_ms)
+/* What is too old or cannot be opened is deleted and counted; false: this customer's next may be looked at.
+ */
+static bool herald_begin(struct herald *d, struct errand *e, const struct inbox_webhook *webhook,
+                         uint64_t now_ms)
 {
     struct outbox *o = d->box->outbox;
     struct slice body;
@@ -271,13 +276,15 @@ bool herald_is_paused(const struct herald *d)
 static void handshake_done(void *owner, struct fetch *fetch, const struct fetch_result *result)
 {
     struct herald *d = owner;
-    bool is_fine = result->outcome == FETCH_ANSWERED && result->status == 200 && slice_is(result->body, d->challenge);
+    bool is_fine =
+        result->outcome == FETCH_ANSWERED && result->status == 200 && slice_is(result->body, d->challenge);
     char quoted[128];
 
     (void)fetch;
     d->handshake = NULL;
-    log_event(is_fine ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, is_fine ? "webhook_verified" : "webhook_unverified",
-              "status=%ld why=%s", result->status, log_quote(slice_text(result->why), quoted, sizeof quoted));
+    log_event(is_fine ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+              is_fine ? "webhook_verified" : "webhook_unverified", "status=%ld why=%s", result->status,
+              log_quote(slice_text(result->why), quoted, sizeof quoted));
 }
 
 static void add_escaped(struct text *out, struct slice value)
@@ -292,12 +299,16 @@ static void add_escaped(struct text *out, struct slice value)
     }
 }
 
-/* GET with hub.challenge, as WhatsApp does when a webhook is set up. Some frameworks wait for it; none blocks us. */
+/* GET with hub.challenge, as WhatsApp does when a webhook is set up. Some frameworks wait for it; none blocks
+ * us. */
 static int handshake_start(struct herald *d)
 {
     const struct options *o = d->box->options;
-    struct fetch_request request = { .method = "GET", .timeout_ms = TIMEOUT_MS, .body_bytes_max = ANSWER_BYTES_MAX,
-                                     .done = handshake_done, .owner = d };
+    struct fetch_request request = { .method = "GET",
+                                     .timeout_ms = TIMEOUT_MS,
+                                     .body_bytes_max = ANSWER_BYTES_MAX,
+                                     .done = handshake_done,
+                                     .owner = d };
     struct text url = { 0 };
     uint8_t random[8];
     struct reader r = reader_of(slice_of(random, sizeof random));

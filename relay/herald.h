@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The herald takes webhooks to the branch's program: one event per POST, signed, from disk, in order per customer,
- * several customers at a time. A 2xx deletes; anything else is tried again after 1 s, doubling to 5 min, for 7 days. */
+/* The herald takes webhooks to the branch's program: one event per POST, signed, from disk, in order per
+ * customer, several customers at a time. A 2xx deletes; anything else is tried again after 1 s, doubling to 5
+ * min, for 7 days. */
 #ifndef ZAJEL_RELAY_HERALD_H
 #define ZAJEL_RELAY_HERALD_H
 

@@ -34,7 +34,8 @@ int inbox_set_mark(struct outbox *o, epoch_id epoch, enum lane lane, uint64_t se
     struct sqlite3_stmt *statement;
     int status;
 
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)epoch);
     sqlite3_bind_int64(statement, 2, lane);
@@ -69,7 +70,8 @@ int inbox_set_ledger(struct outbox *o, epoch_id epoch)
 
     if (status != STATUS_OK || known == epoch)
         return status;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)epoch);
     return db_step(o->db, statement);
@@ -106,10 +108,11 @@ int inbox_put(struct outbox *o, inbox_customer customer, uint64_t now_ms, struct
     uint64_t number = 0;
     int status;
 
-    if ((status = outbox_write(o)) != STATUS_OK || (status = outbox_store_number(o, now_ms, &number)) != STATUS_OK ||
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = outbox_store_number(o, now_ms, &number)) != STATUS_OK ||
         (status = outbox_store_pack(o, body, &packed)) != STATUS_OK ||
-        (status = outbox_store_seal(o, ROW_DELIVERY, NO_LANE, number, webhook_aad(&webhook, aad), packed, &sealed)) !=
-            STATUS_OK ||
+        (status = outbox_store_seal(o, ROW_DELIVERY, NO_LANE, number, webhook_aad(&webhook, aad), packed,
+                                    &sealed)) != STATUS_OK ||
         (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, customer);
@@ -151,10 +154,11 @@ int inbox_read(struct outbox *o, const struct inbox_webhook *webhook, struct sli
     sqlite3_bind_int64(statement, 1, webhook->customer);
     sqlite3_bind_int64(statement, 2, webhook->number);
     if ((status = outbox_store_row(statement)) == STATUS_OK) {
-        struct slice sealed = slice_of(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
+        struct slice sealed =
+            slice_of(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
 
-        status = outbox_store_unseal(o, ROW_DELIVERY, NO_LANE, (uint64_t)webhook->number, webhook_aad(webhook, aad),
-                                     sealed, &plain);
+        status = outbox_store_unseal(o, ROW_DELIVERY, NO_LANE, (uint64_t)webhook->number,
+                                     webhook_aad(webhook, aad), sealed, &plain);
     }
     sqlite3_reset(statement);
     return status == STATUS_OK ? outbox_store_unpack(o, plain, body) : status;
@@ -166,7 +170,8 @@ int inbox_delete(struct outbox *o, const struct inbox_webhook *webhook)
     struct sqlite3_stmt *statement;
     int status;
 
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, webhook->customer);
     sqlite3_bind_int64(statement, 2, webhook->number);

@@ -70,10 +70,12 @@ static int authorise(struct intake *i, struct handled *h, unsigned *number, stru
     int status = STATUS_DENIED;
 
     if (header && strncasecmp(header, "Bearer ", 7) == 0)
-        status = outbox_token_check(i->box->outbox, slice_text(header + 7 + strspn(header + 7, " ")), number, name);
+        status = outbox_token_check(i->box->outbox, slice_text(header + 7 + strspn(header + 7, " ")), number,
+                                    name);
     if (status == STATUS_DENIED)
-        (void)branch_refuse(&h->answer, 401, 190, "Invalid OAuth access token",
-                            "Authorization: Bearer TOKEN is missing or wrong; `zajel-relay token add NAME` makes one.");
+        (void)branch_refuse(
+            &h->answer, 401, 190, "Invalid OAuth access token",
+            "Authorization: Bearer TOKEN is missing or wrong; `zajel-relay token add NAME` makes one.");
     return status;
 }
 
@@ -90,7 +92,8 @@ static int authorise_monitoring(struct intake *i, struct handled *h)
 
 /* --- Routes --- */
 
-static int handle_send(struct intake *i, struct handled *h, struct slice number, const struct branch_time *now)
+static int handle_send(struct intake *i, struct handled *h, struct slice number,
+                       const struct branch_time *now)
 {
     struct branch_request request = { .number = number, .body = http_body(h->request) };
     int status = authorise(i, h, &request.token, &request.token_name);
@@ -218,8 +221,9 @@ static void send_answer(struct handled *h, int outcome)
         text_free(&h->answer.body);
         h->content_type = JSON_TYPE;
         (void)branch_refuse(&h->answer, is_full ? 507 : 503, 2, "Service temporarily unavailable",
-                            is_full ? "The box's disk is full; nothing of this request was kept."
-                                    : "The box's store failed; nothing of this request is promised. Try again.");
+                            is_full
+                                ? "The box's disk is full; nothing of this request was kept."
+                                : "The box's store failed; nothing of this request is promised. Try again.");
     }
     if (h->answer.retry_after_s)
         snprintf(retry, sizeof retry, "Retry-After: %u", h->answer.retry_after_s);
@@ -231,7 +235,8 @@ static void send_answer(struct handled *h, int outcome)
     text_wipe(&h->answer.body);
 }
 
-/* With the store closed nothing was handled: all who wait hear so at once, but whether the relay lives is known. */
+/* With the store closed nothing was handled: all who wait hear so at once, but whether the relay lives is
+ * known. */
 static void refuse_noted(struct intake *i)
 {
     for (size_t n = 0; n < i->noted_count; n++) {
@@ -248,9 +253,11 @@ void intake_answer(struct intake *i, int outcome)
 {
     for (size_t n = 0; n < i->handled_count; n++)
         send_answer(&i->handled[n], outcome);
-    i->noted_count -= i->handled_count;
-    memmove(i->noted, i->noted + i->handled_count, i->noted_count * sizeof *i->noted);
-    i->handled_count = 0;
+    if (i->handled_count > 0) {
+        i->noted_count -= i->handled_count;
+        memmove(i->noted, i->noted + i->handled_count, i->noted_count * sizeof(struct http_request *));
+        i->handled_count = 0;
+    }
     if (!i->box->outbox)
         refuse_noted(i);
     if (i->noted_count > 0)
@@ -263,7 +270,7 @@ static void intake_note(void *owner, struct http_request *request)
 
     if (i->noted_count == i->noted_room) {
         size_t room = i->noted_room ? 2 * i->noted_room : 64;
-        struct http_request **grown = reallocarray(i->noted, room, sizeof *grown);
+        struct http_request **grown = reallocarray(i->noted, room, sizeof(struct http_request *));
 
         if (!grown) {
             struct handled h = { .request = request };
@@ -280,7 +287,8 @@ static void intake_note(void *owner, struct http_request *request)
 
 /* --- Opening --- */
 
-static int intake_listen(struct intake *i, const struct options_address *address, bool is_tls, struct http_server **out)
+static int intake_listen(struct intake *i, const struct options_address *address, bool is_tls,
+                         struct http_server **out)
 {
     const struct options *o = i->box->options;
     struct http_options options = { .host = address->host,
@@ -295,8 +303,8 @@ static int intake_listen(struct intake *i, const struct options_address *address
     int status = http_open(out, i->box->loop, &options);
 
     if (status == STATUS_OK)
-        log_event(LOG_LEVEL_INFO, "listening", "part=api address=%s port=%u tls=%s", address->host, http_port(*out),
-                  is_tls ? "yes" : "no");
+        log_event(LOG_LEVEL_INFO, "listening", "part=api address=%s port=%u tls=%s", address->host,
+                  http_port(*out), is_tls ? "yes" : "no");
     else
         log_event(LOG_LEVEL_ERROR, "listen_failed", "part=api address=%s port=%u status=%s", address->host,
                   address->port, status_name(status));

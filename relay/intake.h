@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP side of [api]: WhatsApp's Cloud API for the branch's programs, and what monitoring asks. A request is noted
- * when it came whole, handled in the turn, answered when the turn is on disk. */
+/* The HTTP side of [api]: WhatsApp's Cloud API for the branch's programs, and what monitoring asks. A request
+ * is noted when it came whole, handled in the turn, answered when the turn is on disk. */
 #ifndef ZAJEL_RELAY_INTAKE_H
 #define ZAJEL_RELAY_INTAKE_H
 

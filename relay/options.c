@@ -12,60 +12,154 @@
 #define LANES "urgent|alert|chat|document|bulk"
 
 static const struct config_key keys[] = {
-    { .section = "relay", .key = "branch", .type = CONFIG_TEXT, .required = true,
+    { .section = "relay",
+      .key = "branch",
+      .type = CONFIG_TEXT,
+      .required = true,
       .help = "The branch's id, as the gateway knows it." },
-    { .section = "relay", .key = "branch_number", .type = CONFIG_NUMBER, .required = true, .least = 1,
-      .most = UINT32_MAX, .help = "The branch's number, given by `zajel-gateway branch add`; a part of every message id." },
-    { .section = "relay", .key = "state", .type = CONFIG_PATH, .fallback = "/var/lib/zajel-relay",
+    { .section = "relay",
+      .key = "branch_number",
+      .type = CONFIG_NUMBER,
+      .required = true,
+      .least = 1,
+      .most = UINT32_MAX,
+      .help = "The branch's number, given by `zajel-gateway branch add`; a part of every message id." },
+    { .section = "relay",
+      .key = "state",
+      .type = CONFIG_PATH,
+      .fallback = "/var/lib/zajel-relay",
       .help = "The folder of the store, the epoch keys and the control socket." },
-    { .section = "api", .key = "listen", .type = CONFIG_ADDRESS, .fallback = "127.0.0.1:8080",
+    { .section = "api",
+      .key = "listen",
+      .type = CONFIG_ADDRESS,
+      .fallback = "127.0.0.1:8080",
       .help = "Where the branch's programs find the Cloud API; plain HTTP on loopback." },
-    { .section = "api", .key = "listen_tls", .type = CONFIG_ADDRESS, .fallback = "off",
+    { .section = "api",
+      .key = "listen_tls",
+      .type = CONFIG_ADDRESS,
+      .fallback = "off",
       .help = "A second address, for programs that speak only https." },
     { .section = "api", .key = "tls_certificate_file", .type = CONFIG_PATH, .help = "PEM, with its chain." },
     { .section = "api", .key = "tls_key_file", .type = CONFIG_PATH, .help = "PEM." },
-    { .section = "api", .key = "behind_proxy", .type = CONFIG_BOOL, .fallback = "no",
+    { .section = "api",
+      .key = "behind_proxy",
+      .type = CONFIG_BOOL,
+      .fallback = "no",
       .help = "A proxy in front does the TLS: plain HTTP off loopback is then allowed." },
-    { .section = "api", .key = "connections_max", .type = CONFIG_NUMBER, .fallback = "512", .least = 8, .most = 10000,
+    { .section = "api",
+      .key = "connections_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "512",
+      .least = 8,
+      .most = 10000,
       .help = "Open connections of programs; further ones wait." },
-    { .section = "api", .key = "webhook_url", .type = CONFIG_TEXT,
+    { .section = "api",
+      .key = "webhook_url",
+      .type = CONFIG_TEXT,
       .help = "Where statuses and customers' messages go; without it they are kept in the history only." },
-    { .section = "api", .key = "webhook_secret_file", .type = CONFIG_PATH,
+    { .section = "api",
+      .key = "webhook_secret_file",
+      .type = CONFIG_PATH,
       .help = "The HMAC key of X-Hub-Signature-256 in the webhooks we send." },
-    { .section = "api", .key = "webhook_verify_token_file", .type = CONFIG_PATH,
+    { .section = "api",
+      .key = "webhook_verify_token_file",
+      .type = CONFIG_PATH,
       .help = "The hub.verify_token of the handshake tried at start." },
-    { .section = "api", .key = "webhook_parallel", .type = CONFIG_NUMBER, .fallback = "8", .least = 1, .most = 64,
+    { .section = "api",
+      .key = "webhook_parallel",
+      .type = CONFIG_NUMBER,
+      .fallback = "8",
+      .least = 1,
+      .most = 64,
       .help = "Customers whose webhooks are delivered at the same time; each customer's stay in order." },
-    { .section = "desk", .key = "listen", .type = CONFIG_ADDRESS, .fallback = "off", .help = "The staff's page." },
+    { .section = "desk",
+      .key = "listen",
+      .type = CONFIG_ADDRESS,
+      .fallback = "off",
+      .help = "The staff's page." },
     { .section = "desk", .key = "tls_certificate_file", .type = CONFIG_PATH, .help = "PEM, with its chain." },
     { .section = "desk", .key = "tls_key_file", .type = CONFIG_PATH, .help = "PEM." },
-    { .section = "desk", .key = "behind_proxy", .type = CONFIG_BOOL, .fallback = "no", .help = "As in [api]." },
-    { .section = "uplink", .key = "url", .type = CONFIG_TEXT,
+    { .section = "desk",
+      .key = "behind_proxy",
+      .type = CONFIG_BOOL,
+      .fallback = "no",
+      .help = "As in [api]." },
+    { .section = "uplink",
+      .key = "url",
+      .type = CONFIG_TEXT,
       .help = "The gateway, wss://host:port/sync; without it messages only wait." },
-    { .section = "uplink", .key = "ca_file", .type = CONFIG_PATH, .help = "The only CA trusted for the gateway, PEM." },
-    { .section = "uplink", .key = "certificate_file", .type = CONFIG_PATH, .help = "The box's certificate, PEM." },
+    { .section = "uplink",
+      .key = "ca_file",
+      .type = CONFIG_PATH,
+      .help = "The only CA trusted for the gateway, PEM." },
+    { .section = "uplink",
+      .key = "certificate_file",
+      .type = CONFIG_PATH,
+      .help = "The box's certificate, PEM." },
     { .section = "uplink", .key = "key_file", .type = CONFIG_PATH, .help = "Its key, PEM." },
-    { .section = "numbers", .key = "default", .type = CONFIG_TEXT, .required = true,
+    { .section = "numbers",
+      .key = "default",
+      .type = CONFIG_TEXT,
+      .required = true,
       .help = "The PHONE_NUMBER_ID the branch sends from." },
-    { .section = "number *", .key = "display_phone_number", .type = CONFIG_TEXT, .fallback = "",
-      .help = "A further PHONE_NUMBER_ID of the branch, or facts about the default one: its number as people write it." },
-    { .section = "number *", .key = "waba_id", .type = CONFIG_TEXT, .fallback = "", .help = "Its WhatsApp account." },
-    { .section = "limits", .key = "store_bytes_max", .type = CONFIG_NUMBER, .fallback = "2147483648",
-      .least = 1048576, .most = INT64_C(1) << 40, .help = "The quota of relay.db." },
-    { .section = "limits", .key = "reserve_bytes", .type = CONFIG_NUMBER, .fallback = "16777216", .least = 0,
+    { .section = "number *",
+      .key = "display_phone_number",
+      .type = CONFIG_TEXT,
+      .fallback = "",
+      .help = "A further PHONE_NUMBER_ID of the branch, or the default one: its number as people write it." },
+    { .section = "number *",
+      .key = "waba_id",
+      .type = CONFIG_TEXT,
+      .fallback = "",
+      .help = "Its WhatsApp account." },
+    { .section = "limits",
+      .key = "store_bytes_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "2147483648",
+      .least = 1048576,
+      .most = INT64_C(1) << 40,
+      .help = "The quota of relay.db." },
+    { .section = "limits",
+      .key = "reserve_bytes",
+      .type = CONFIG_NUMBER,
+      .fallback = "16777216",
+      .least = 0,
       .most = INT64_C(1) << 32,
       .help = "A file given up when the disk is full, so that what was delivered can still be deleted." },
-    { .section = "limits", .key = "request_bytes_max", .type = CONFIG_NUMBER, .fallback = "1048576", .least = 1024,
-      .most = 2097152, .help = "The largest request body." },
-    { .section = "limits", .key = "token_messages_max", .type = CONFIG_NUMBER, .fallback = "0", .least = 0,
-      .most = INT64_MAX, .help = "Messages of one token that may wait; 0: as many as the store takes." },
-    { .section = "template *", .key = "lane", .type = CONFIG_CHOICE, .choices = LANES,
+    { .section = "limits",
+      .key = "request_bytes_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "1048576",
+      .least = 1024,
+      .most = 2097152,
+      .help = "The largest request body." },
+    { .section = "limits",
+      .key = "token_messages_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "0",
+      .least = 0,
+      .most = INT64_MAX,
+      .help = "Messages of one token that may wait; 0: as many as the store takes." },
+    { .section = "template *",
+      .key = "lane",
+      .type = CONFIG_CHOICE,
+      .choices = LANES,
       .help = "The lane of messages made from this template." },
-    { .section = "template *", .key = "expires_in", .type = CONFIG_NUMBER, .least = 1, .most = BRANCH_EXPIRES_IN_MAX_S,
+    { .section = "template *",
+      .key = "expires_in",
+      .type = CONFIG_NUMBER,
+      .least = 1,
+      .most = BRANCH_EXPIRES_IN_MAX_S,
       .help = "For how many seconds they are worth sending." },
-    { .section = "lane *", .key = "hours", .type = CONFIG_TEXT,
+    { .section = "lane *",
+      .key = "hours",
+      .type = CONFIG_TEXT,
       .help = "Only for bulk: HH:MM-HH:MM of the local day in which it is sent." },
-    { .section = "lane *", .key = "expires_in", .type = CONFIG_NUMBER, .least = 1, .most = BRANCH_EXPIRES_IN_MAX_S,
+    { .section = "lane *",
+      .key = "expires_in",
+      .type = CONFIG_NUMBER,
+      .least = 1,
+      .most = BRANCH_EXPIRES_IN_MAX_S,
       .help = "The lane's usual deadline in seconds." },
 };
 
@@ -85,7 +179,8 @@ static int read_secret(const struct config *c, const char *key, struct text *out
     return config_complain(c, "api", key, "this file cannot be read, or holds nothing", error);
 }
 
-static int read_address(const struct config *c, const char *key, struct options_address *out, struct config_error *error)
+static int read_address(const struct config *c, const char *key, struct options_address *out,
+                        struct config_error *error)
 {
     const char *text = config_text(c, "api", key);
 
@@ -105,7 +200,8 @@ static int read_api(struct options *o, struct config_error *error)
         (status = read_address(c, "listen_tls", &o->api_tls, error)) != STATUS_OK)
         return status;
     if (!o->api.is_on)
-        return config_complain(c, "api", "listen", "cannot be off: the relay is there to be spoken to", error);
+        return config_complain(c, "api", "listen", "cannot be off: the relay is there to be spoken to",
+                               error);
     o->api_certificate_file = config_text(c, "api", "tls_certificate_file");
     o->api_key_file = config_text(c, "api", "tls_key_file");
     o->api_behind_proxy = config_bool(c, "api", "behind_proxy");
@@ -113,9 +209,10 @@ static int read_api(struct options *o, struct config_error *error)
     if (!config_is_loopback(o->api.host) && !o->api_behind_proxy) {
         o->api_is_tls = has_tls;
         if (!has_tls)
-            return config_complain(c, "api", "listen",
-                                   "is off loopback: it needs tls_certificate_file and tls_key_file, or behind_proxy = yes",
-                                   error);
+            return config_complain(
+                c, "api", "listen",
+                "is off loopback: it needs tls_certificate_file and tls_key_file, or behind_proxy = yes",
+                error);
     }
     if (o->api_tls.is_on && !has_tls)
         return config_complain(c, "api", "listen_tls", "needs tls_certificate_file and tls_key_file", error);
@@ -123,9 +220,10 @@ static int read_api(struct options *o, struct config_error *error)
     o->webhook_url = config_text(c, "api", "webhook_url");
     o->webhook_parallel = (unsigned)config_number(c, "api", "webhook_parallel");
     if (o->webhook_url && fetch_check_url(o->webhook_url) != STATUS_OK)
-        return config_complain(c, "api", "webhook_url",
-                               "is no URL of https://, nor of http:// on loopback, for example http://127.0.0.1:9000/hook",
-                               error);
+        return config_complain(
+            c, "api", "webhook_url",
+            "is no URL of https://, nor of http:// on loopback, for example http://127.0.0.1:9000/hook",
+            error);
     if ((status = read_secret(c, "webhook_secret_file", &o->webhook_secret, error)) != STATUS_OK)
         return status;
     return read_secret(c, "webhook_verify_token_file", &o->webhook_verify_token, error);
@@ -144,9 +242,9 @@ static int read_desk(struct options *o, struct config_error *error)
         return config_complain(c, "desk", "listen", "is not HOST:PORT", error);
     if (!config_is_loopback(host) && !config_bool(c, "desk", "behind_proxy") &&
         !(config_is_set(c, "desk", "tls_certificate_file") && config_is_set(c, "desk", "tls_key_file")))
-        return config_complain(c, "desk", "listen",
-                               "is off loopback: it needs tls_certificate_file and tls_key_file, or behind_proxy = yes",
-                               error);
+        return config_complain(
+            c, "desk", "listen",
+            "is off loopback: it needs tls_certificate_file and tls_key_file, or behind_proxy = yes", error);
     return STATUS_OK;
 }
 
@@ -165,7 +263,8 @@ static int read_uplink(struct options *o, struct config_error *error)
         return config_complain(c, "uplink", "url", "is not wss://host:port/sync", error);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (!config_text(c, "uplink", files[i]))
-            return config_complain(c, "uplink", files[i], "is missing: the link needs ca_file, certificate_file and key_file",
+            return config_complain(c, "uplink", files[i],
+                                   "is missing: the link needs ca_file, certificate_file and key_file",
                                    error);
     return STATUS_OK;
 }
@@ -195,12 +294,13 @@ static int read_numbers(struct options *o, struct config_error *error)
     numbers[0] = (struct branch_number){ .id = fallback, .display = "", .waba = "" };
     o->rules.number_count = 1;
     for (size_t i = 0; (name = config_section_name(c, "number", i)); i++) {
-        struct branch_number *number = strcmp(name, fallback) == 0 ? &numbers[0] : &numbers[o->rules.number_count++];
+        struct branch_number *number =
+            strcmp(name, fallback) == 0 ? &numbers[0] : &numbers[o->rules.number_count++];
 
         snprintf(section, sizeof section, "number %s", name);
         if (!is_number_id(name))
-            return config_complain(c, section, "display_phone_number", "stands in a section whose name is no PHONE_NUMBER_ID",
-                                   error);
+            return config_complain(c, section, "display_phone_number",
+                                   "stands in a section whose name is no PHONE_NUMBER_ID", error);
         *number = (struct branch_number){ .id = name,
                                           .display = config_text(c, section, "display_phone_number"),
                                           .waba = config_text(c, section, "waba_id") };
@@ -267,10 +367,12 @@ static int read_lanes(struct options *o, struct config_error *error)
         snprintf(section, sizeof section, "lane %s", name);
         hours = config_text(c, section, "hours");
         if (lane_parse(slice_text(name), &lane) != STATUS_OK)
-            return config_complain(c, section, hours ? "hours" : "expires_in",
-                                   "stands in a section that names no lane: urgent, alert, chat, document, bulk", error);
+            return config_complain(
+                c, section, hours ? "hours" : "expires_in",
+                "stands in a section that names no lane: urgent, alert, chat, document, bulk", error);
         if (hours && lane != LANE_BULK)
-            return config_complain(c, section, "hours", "is only for [lane bulk]: nothing else may wait", error);
+            return config_complain(c, section, "hours", "is only for [lane bulk]: nothing else may wait",
+                                   error);
         if (hours && !read_hours(hours, &o->rules.lanes[lane]))
             return config_complain(c, section, "hours", "is not HH:MM-HH:MM, for example 20:00-06:00", error);
         if (config_is_set(c, section, "expires_in"))

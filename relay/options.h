@@ -20,7 +20,7 @@ struct options {
     bool api_behind_proxy;
     bool api_is_tls; /* `listen` itself: it is off loopback and has its certificate. */
     const char *api_certificate_file, *api_key_file;
-    const char *webhook_url; /* NULL: no program wants webhooks. */
+    const char *webhook_url;                          /* NULL: no program wants webhooks. */
     struct text webhook_secret, webhook_verify_token; /* Empty: none. */
     unsigned webhook_parallel;
     const char *uplink_url; /* NULL: no link. */

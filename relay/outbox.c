@@ -16,12 +16,9 @@
 
 #define CLOCK_SAVE_MS 60000u /* The clock is saved at least so often while there is traffic. */
 #define ROOM_KEPT 262144u    /* Working room that stays allocated. */
-#define INDEX_MAX 65535u     /* keyring.h */
-/* What ends with a message (its key's last use) plus the day in which it is sealed. */
-#define EPOCH_DAYS 32u
 
-/* The schema: storage.md section 2, with the epoch in every key. created is in seconds of the machine boot in which the
- * epoch began: the age of a row of this boot is then right whatever the clock is told later. */
+/* The schema: storage.md section 2, with the epoch in every key. created is in seconds of the machine boot in
+ * which the epoch began: the age of a row of this boot is then right whatever the clock is told later. */
 static const char *const steps[] = {
     "CREATE TABLE meta(id INTEGER PRIMARY KEY CHECK(id=0), store INT NOT NULL, boots INT NOT NULL,"
     " clock_ms INT NOT NULL, elapsed_ms INT NOT NULL, boot BLOB NOT NULL, salt BLOB NOT NULL,"
@@ -29,22 +26,24 @@ static const char *const steps[] = {
     "CREATE TABLE epoch(idx INTEGER PRIMARY KEY, id INT NOT NULL, born INT NOT NULL, boot BLOB NOT NULL,"
     " base_ms INT NOT NULL, sealed_day INT NOT NULL, linked INT NOT NULL) STRICT;"
     "CREATE TABLE msg(lane INT NOT NULL, epoch INT NOT NULL, seq INT NOT NULL, created INT NOT NULL,"
-    " ttl INT NOT NULL, flags INT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(lane, epoch, seq)) STRICT, WITHOUT ROWID;"
+    " ttl INT NOT NULL, flags INT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(lane, epoch, seq))"
+    " STRICT, WITHOUT ROWID;"
     "CREATE TABLE tally(lane INT NOT NULL, epoch INT NOT NULL, n INT NOT NULL, bytes INT NOT NULL,"
     " accepted INT NOT NULL, snap INT NOT NULL, PRIMARY KEY(lane, epoch)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE share(token INTEGER PRIMARY KEY, n INT NOT NULL) STRICT;"
     "CREATE TABLE total(id INTEGER PRIMARY KEY, n INT NOT NULL) STRICT;"
     "CREATE TABLE hold(lane INTEGER PRIMARY KEY, born INT NOT NULL, seq INT NOT NULL) STRICT;"
     "CREATE TABLE quarantine(lane INT NOT NULL, epoch INT NOT NULL, seq INT NOT NULL, created INT NOT NULL,"
-    " ttl INT NOT NULL, flags INT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(lane, epoch, seq)) STRICT, WITHOUT ROWID;"
+    " ttl INT NOT NULL, flags INT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(lane, epoch, seq))"
+    " STRICT, WITHOUT ROWID;"
     "CREATE TABLE mark(epoch INT NOT NULL, lane INT NOT NULL, seq INT NOT NULL, PRIMARY KEY(epoch, lane))"
     " STRICT, WITHOUT ROWID;"
     "CREATE TABLE delivery(conv INT NOT NULL, n INT NOT NULL, at INT NOT NULL, body BLOB NOT NULL,"
     " PRIMARY KEY(conv, n)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE idem(hour INT NOT NULL, h INT NOT NULL, digest BLOB NOT NULL, epoch INT NOT NULL, lane INT NOT NULL,"
-    " seq INT NOT NULL, PRIMARY KEY(hour, h)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE history(day INT NOT NULL, epoch INT NOT NULL, lane INT NOT NULL, seq INT NOT NULL, n INT NOT NULL,"
-    " body BLOB NOT NULL, PRIMARY KEY(day, epoch, lane, seq, n)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE idem(hour INT NOT NULL, h INT NOT NULL, digest BLOB NOT NULL, epoch INT NOT NULL,"
+    " lane INT NOT NULL, seq INT NOT NULL, PRIMARY KEY(hour, h)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE history(day INT NOT NULL, epoch INT NOT NULL, lane INT NOT NULL, seq INT NOT NULL,"
+    " n INT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(day, epoch, lane, seq, n)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE token(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL,"
     " created_ms INT NOT NULL) STRICT;",
 };
@@ -64,29 +63,6 @@ static const char *const total_names[OUTBOX_TOTALS] = {
 };
 
 /* --- Shared with the outbox's other files --- */
-
-struct outbox_epoch *outbox_store_current(const struct outbox *o)
-{
-    assert(o->epoch_count > 0);
-    return &o->epochs[o->epoch_count - 1];
-}
-
-struct outbox_epoch *outbox_store_epoch(const struct outbox *o, epoch_id id)
-{
-    /* From the end: the current one is asked for most. */
-    for (size_t i = o->epoch_count; i > 0; i--)
-        if (o->epochs[i - 1].id == id)
-            return &o->epochs[i - 1];
-    return NULL;
-}
-
-struct outbox_epoch *outbox_store_epoch_at(const struct outbox *o, uint32_t index)
-{
-    for (size_t i = o->epoch_count; i > 0; i--)
-        if (o->epochs[i - 1].index == index)
-            return &o->epochs[i - 1];
-    return NULL;
-}
 
 int outbox_store_room(struct text *room, size_t length)
 {
@@ -129,8 +105,9 @@ int outbox_store_unpack(struct outbox *o, struct slice packed, struct slice *out
 int outbox_store_seal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq, struct slice aad,
                       struct slice plain, struct slice *out)
 {
-    struct row_place place = { .index = outbox_store_current(o)->index, .table = table, .lane = (uint8_t)lane,
-                               .seq = seq };
+    struct row_place place = {
+        .index = outbox_store_current(o)->index, .table = table, .lane = (uint8_t)lane, .seq = seq
+    };
     size_t length = 0;
     int status = outbox_store_room(&o->sealed, plain.length + ROW_OVERHEAD_MAX);
 
@@ -140,8 +117,8 @@ int outbox_store_seal(struct outbox *o, enum row_table table, enum lane lane, ui
     return status;
 }
 
-int outbox_store_unseal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq, struct slice aad,
-                        struct slice sealed, struct slice *out)
+int outbox_store_unseal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq,
+                        struct slice aad, struct slice sealed, struct slice *out)
 {
     struct row_place place = { .table = table, .lane = (uint8_t)lane, .seq = seq };
     size_t length = 0;
@@ -172,7 +149,8 @@ int outbox_store_number(struct outbox *o, uint64_t now_ms, uint64_t *out)
     *out = o->boot_counter << 32 | ++o->sealed_count;
     if (current->sealed_day >= day)
         return STATUS_OK;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)day);
     sqlite3_bind_int64(statement, 2, current->index);
@@ -212,7 +190,8 @@ static int outbox_read_meta(struct outbox *o, const struct outbox_options *optio
     if ((status = db_statement(o->db, sql, &statement)) != STATUS_OK ||
         (status = outbox_store_row(statement)) != STATUS_OK)
         return status == STATUS_END ? STATUS_CORRUPT : status;
-    if (sqlite3_column_bytes(statement, 4) != CLOCK_BOOT_BYTES || sqlite3_column_bytes(statement, 5) != OUTBOX_SALT_BYTES)
+    if (sqlite3_column_bytes(statement, 4) != CLOCK_BOOT_BYTES ||
+        sqlite3_column_bytes(statement, 5) != OUTBOX_SALT_BYTES)
         return STATUS_CORRUPT;
     o->store_id = (uint64_t)sqlite3_column_int64(statement, 0);
     o->boot_counter = (uint64_t)sqlite3_column_int64(statement, 1);
@@ -222,55 +201,6 @@ static int outbox_read_meta(struct outbox *o, const struct outbox_options *optio
                        (uint64_t)sqlite3_column_int64(statement, 3), same_boot, options->elapsed_ms,
                        options->wall_ms);
     sqlite3_reset(statement);
-    return STATUS_OK;
-}
-
-static int outbox_add_epoch(struct outbox *o, const struct outbox_epoch *epoch)
-{
-    if (o->epoch_count == o->epoch_room) {
-        size_t room = o->epoch_room ? 2 * o->epoch_room : 8;
-        struct outbox_epoch *grown = reallocarray(o->epochs, room, sizeof *grown);
-
-        if (!grown)
-            return STATUS_NO_MEMORY;
-        o->epochs = grown;
-        o->epoch_room = room;
-    }
-    o->epochs[o->epoch_count++] = *epoch;
-    return STATUS_OK;
-}
-
-static int outbox_read_epochs(struct outbox *o)
-{
-    static const char sql[] = "SELECT idx, id, born, boot, base_ms, sealed_day, linked FROM epoch ORDER BY born";
-    struct sqlite3_stmt *statement;
-    int status;
-
-    if ((status = db_statement(o->db, sql, &statement)) != STATUS_OK)
-        return status;
-    while ((status = outbox_store_row(statement)) == STATUS_OK) {
-        struct outbox_epoch epoch = {
-            .index = (uint32_t)sqlite3_column_int64(statement, 0),
-            .id = (epoch_id)sqlite3_column_int64(statement, 1),
-            .born = (uint64_t)sqlite3_column_int64(statement, 2),
-            .base_ms = (uint64_t)sqlite3_column_int64(statement, 4),
-            .sealed_day = (uint64_t)sqlite3_column_int64(statement, 5),
-            .linked = sqlite3_column_int(statement, 6) != 0,
-        };
-
-        if (sqlite3_column_bytes(statement, 3) != CLOCK_BOOT_BYTES)
-            return STATUS_CORRUPT;
-        memcpy(epoch.boot, sqlite3_column_blob(statement, 3), CLOCK_BOOT_BYTES);
-        if (keyring_bind(o->keys, epoch.index, epoch.id) != STATUS_OK)
-            return STATUS_CORRUPT;
-        if ((status = outbox_add_epoch(o, &epoch)) != STATUS_OK)
-            return status;
-    }
-    if (status != STATUS_END)
-        return status;
-    for (size_t i = 0; i < o->epoch_count; i++)
-        if ((status = outbox_tallies_load(o, &o->epochs[i])) != STATUS_OK)
-            return status;
     return STATUS_OK;
 }
 
@@ -326,101 +256,6 @@ static int outbox_read_holds(struct outbox *o)
     return status == STATUS_END ? STATUS_OK : status;
 }
 
-static int outbox_bind_one(struct outbox *o, const char *sql, int64_t value)
-{
-    struct sqlite3_stmt *statement;
-    int status = db_statement(o->db, sql, &statement);
-
-    if (status != STATUS_OK)
-        return status;
-    sqlite3_bind_int64(statement, 1, value);
-    return db_step(o->db, statement);
-}
-
-/* Rows put aside name their epoch by its index, which must not go to another. */
-static int outbox_is_in_quarantine(struct outbox *o, uint32_t index, bool *found)
-{
-    static const char sql[] = "SELECT 1 FROM quarantine WHERE epoch=? LIMIT 1";
-    struct sqlite3_stmt *statement;
-    int status = o->quarantined > 0 ? db_statement(o->db, sql, &statement) : STATUS_END;
-
-    if (status == STATUS_OK) {
-        sqlite3_bind_int64(statement, 1, index);
-        status = outbox_store_row(statement);
-        sqlite3_reset(statement);
-    }
-    *found = status == STATUS_OK;
-    return status == STATUS_END ? STATUS_OK : status;
-}
-
-/* Drops the epochs that no row needs any more, rows and keys: tallies are folded into the totals first. */
-static int outbox_drop_epochs(struct outbox *o, uint64_t now_ms)
-{
-    static const char epoch_sql[] = "DELETE FROM epoch WHERE idx=?";
-    static const char tally_sql[] = "DELETE FROM tally WHERE epoch=?";
-    uint64_t day = now_ms / OUTBOX_DAY_MS;
-    size_t kept = 0;
-    int status = STATUS_OK;
-
-    for (size_t i = 0; i < o->epoch_count; i++) {
-        struct outbox_epoch *epoch = &o->epochs[i];
-        uint64_t messages = 0;
-        bool needed;
-
-        for (int lane = 0; lane < LANE_COUNT; lane++)
-            messages += epoch->tally[lane].messages;
-        needed = messages > 0 || epoch->sealed_day + EPOCH_DAYS > day;
-        if (!needed && (status = outbox_is_in_quarantine(o, epoch->index, &needed)) != STATUS_OK)
-            return status;
-        if (needed) {
-            o->epochs[kept++] = *epoch;
-            continue;
-        }
-        if ((status = outbox_bind_one(o, epoch_sql, epoch->index)) != STATUS_OK ||
-            (status = outbox_bind_one(o, tally_sql, epoch->index)) != STATUS_OK)
-            return status;
-        /* A key file that outlives a failed commit is dropped at the next start: its epoch has no rows. */
-        (void)keyring_drop(o->keys, epoch->index);
-    }
-    o->epoch_count = kept;
-    return STATUS_OK;
-}
-
-static uint32_t outbox_free_index(const struct outbox *o)
-{
-    uint32_t index = 1;
-
-    while (index <= INDEX_MAX && outbox_store_epoch_at(o, index))
-        index++;
-    return index;
-}
-
-static int outbox_begin_epoch(struct outbox *o, const struct outbox_options *options)
-{
-    static const char sql[] = "INSERT INTO epoch(idx, id, born, boot, base_ms, sealed_day, linked)"
-                              " VALUES(?, ?, ?, ?, ?, 0, 0)";
-    struct outbox_epoch epoch = { .index = outbox_free_index(o), .born = o->boot_counter, .cleared = true };
-    struct sqlite3_stmt *statement;
-    uint64_t now_ms = logical_clock_now(&o->clock, options->elapsed_ms);
-    int status;
-
-    if (epoch.index > INDEX_MAX)
-        return STATUS_FULL;
-    memcpy(epoch.boot, options->boot, CLOCK_BOOT_BYTES);
-    epoch.base_ms = now_ms > options->elapsed_ms ? now_ms - options->elapsed_ms : 0;
-    if ((status = keyring_make(o->keys, epoch.index, &epoch.id)) != STATUS_OK ||
-        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
-        return status;
-    sqlite3_bind_int64(statement, 1, epoch.index);
-    sqlite3_bind_int64(statement, 2, (int64_t)epoch.id);
-    sqlite3_bind_int64(statement, 3, (int64_t)epoch.born);
-    sqlite3_bind_blob(statement, 4, epoch.boot, CLOCK_BOOT_BYTES, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 5, (int64_t)epoch.base_ms);
-    if ((status = db_step(o->db, statement)) != STATUS_OK)
-        return status;
-    return outbox_add_epoch(o, &epoch);
-}
-
 static int outbox_save_clock(struct outbox *o, uint64_t elapsed_ms)
 {
     static const char sql[] = "UPDATE meta SET boots=?, clock_ms=?, elapsed_ms=?, boot=? WHERE id=0";
@@ -458,8 +293,8 @@ static int outbox_begin(struct outbox *o, const struct outbox_options *options)
     }
     if ((status = db_write(o->db)) != STATUS_OK)
         return status;
-    if ((status = outbox_drop_epochs(o, logical_clock_now(&o->clock, options->elapsed_ms))) != STATUS_OK ||
-        (status = outbox_begin_epoch(o, options)) != STATUS_OK ||
+    if ((status = outbox_epochs_drop(o, logical_clock_now(&o->clock, options->elapsed_ms))) != STATUS_OK ||
+        (status = outbox_epochs_begin(o, options->elapsed_ms)) != STATUS_OK ||
         (status = outbox_save_clock(o, options->elapsed_ms)) != STATUS_OK)
         return status;
     return outbox_commit(o, options->elapsed_ms);
@@ -475,7 +310,7 @@ static int outbox_load(struct outbox *o, const struct outbox_options *options)
         (status = outbox_read_meta(o, options)) != STATUS_OK ||
         (status = outbox_read_counters(o)) != STATUS_OK ||
         (status = outbox_read_numbers(o, shares, o->waiting_of, OUTBOX_TOKENS_MAX + 1)) != STATUS_OK ||
-        (status = outbox_read_epochs(o)) != STATUS_OK || (status = outbox_read_holds(o)) != STATUS_OK ||
+        (status = outbox_epochs_load(o)) != STATUS_OK || (status = outbox_read_holds(o)) != STATUS_OK ||
         (status = outbox_tokens_load(o)) != STATUS_OK)
         return status;
     return options->offline ? STATUS_OK : outbox_begin(o, options);
@@ -500,7 +335,9 @@ static void outbox_move_files(const char *from, const char *to)
 
 static int outbox_open_db(struct outbox *o, const struct outbox_options *options)
 {
-    struct db_options db = { .path = o->path, .bytes_max = options->bytes_max, .reserve_bytes = options->reserve_bytes };
+    struct db_options db = { .path = o->path,
+                             .bytes_max = options->bytes_max,
+                             .reserve_bytes = options->reserve_bytes };
 
     return db_open(&o->db, &db);
 }
@@ -670,7 +507,8 @@ void outbox_undo(struct outbox *o)
 
 static int outbox_save_totals(struct outbox *o)
 {
-    static const char sql[] = "INSERT INTO total(id, n) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET n=excluded.n";
+    static const char sql[] =
+        "INSERT INTO total(id, n) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET n=excluded.n";
     struct sqlite3_stmt *statement;
     int status;
 
@@ -704,14 +542,19 @@ int outbox_commit(struct outbox *o, uint64_t elapsed_ms)
     return status;
 }
 
+/* What one large message took is given back. */
+static void outbox_trim(struct text *room)
+{
+    if (room->room > ROOM_KEPT)
+        text_wipe(room);
+}
+
 void outbox_tidy(struct outbox *o)
 {
-    struct text *rooms[] = { &o->packed, &o->sealed, &o->plain, &o->unpacked };
-
-    /* What one large message took is given back. */
-    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-        if (rooms[i]->room > ROOM_KEPT)
-            text_wipe(rooms[i]);
+    outbox_trim(&o->packed);
+    outbox_trim(&o->sealed);
+    outbox_trim(&o->plain);
+    outbox_trim(&o->unpacked);
     db_tidy(o->db);
 }
 
@@ -786,7 +629,8 @@ int outbox_trust(struct outbox *o, uint64_t trusted_ms, uint64_t elapsed_ms, int
         return STATUS_OK;
     o->clock_moved = true;
     base_ms = trusted_ms > elapsed_ms ? trusted_ms - elapsed_ms : 0;
-    if ((status = db_write(o->db)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = db_write(o->db)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)base_ms);
     sqlite3_bind_blob(statement, 2, o->boot, CLOCK_BOOT_BYTES, SQLITE_STATIC);
@@ -822,79 +666,7 @@ const char *outbox_total_name(enum outbox_total total)
     return total_names[total];
 }
 
-/* --- Epochs --- */
-
-epoch_id outbox_current_epoch(const struct outbox *o)
-{
-    return outbox_store_current(o)->id;
-}
-
-static bool outbox_epoch_waits(const struct outbox_epoch *epoch)
-{
-    uint64_t messages = 0;
-
-    for (int lane = 0; lane < LANE_COUNT; lane++)
-        messages += epoch->tally[lane].messages;
-    return messages > 0 && !epoch->keyless;
-}
-
-int outbox_epoch(const struct outbox *o, size_t i, epoch_id *out)
-{
-    for (size_t at = 0; at < o->epoch_count; at++) {
-        bool is_current = at + 1 == o->epoch_count;
-
-        if (!is_current && !outbox_epoch_waits(&o->epochs[at]))
-            continue;
-        if (i-- == 0) {
-            *out = o->epochs[at].id;
-            return STATUS_OK;
-        }
-    }
-    return STATUS_END;
-}
-
-int outbox_link(struct outbox *o)
-{
-    static const char sql[] = "UPDATE epoch SET linked=1 WHERE linked=0";
-    struct sqlite3_stmt *statement;
-    bool all = true;
-    int status;
-
-    for (size_t i = 0; i < o->epoch_count; i++)
-        all = all && o->epochs[i].linked;
-    if (all)
-        return STATUS_OK;
-    if ((status = db_write(o->db)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK ||
-        (status = db_step(o->db, statement)) != STATUS_OK)
-        return status;
-    for (size_t i = 0; i < o->epoch_count; i++)
-        o->epochs[i].linked = true;
-    return STATUS_OK;
-}
-
-void outbox_clear(struct outbox *o, epoch_id epoch)
-{
-    struct outbox_epoch *found = outbox_store_epoch(o, epoch);
-
-    if (!found)
-        return;
-    found->cleared = true;
-    for (int lane = 0; lane < LANE_COUNT; lane++)
-        if (o->offered[lane].epoch == epoch)
-            o->offered[lane] = (struct outbox_place){ 0 };
-}
-
 uint64_t outbox_quarantined(const struct outbox *o)
 {
     return o->quarantined;
-}
-
-uint64_t outbox_unreadable(const struct outbox *o)
-{
-    uint64_t rows = 0;
-
-    for (size_t i = 0; i < o->epoch_count; i++)
-        for (int lane = 0; lane < LANE_COUNT && o->epochs[i].keyless; lane++)
-            rows += o->epochs[i].tally[lane].messages;
-    return rows;
 }

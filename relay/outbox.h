@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The outbox keeps every message the branch has accepted until the gateway holds it too. It owns relay.db: the file,
- * its one transaction a turn, the epochs and their keys, the clock that is saved with it, and the counters. What else
- * lies in the file has its own header: outbox_rows.h, outbox_history.h, outbox_idempotency.h, outbox_tokens.h, inbox.h. */
+/* The outbox keeps every message the branch has accepted until the gateway holds it too. It owns relay.db:
+ * the file, its one transaction a turn, the epochs and their keys, the clock that is saved with it, and the
+ * counters. What else lies in the file has its own header: outbox_rows.h, outbox_history.h,
+ * outbox_idempotency.h, outbox_tokens.h, inbox.h. */
 #ifndef ZAJEL_RELAY_OUTBOX_H
 #define ZAJEL_RELAY_OUTBOX_H
 
@@ -35,17 +36,18 @@ struct outbox_options {
     uint64_t elapsed_ms;    /* Now. */
     int64_t wall_ms;
     uint8_t boot[CLOCK_BOOT_BYTES]; /* Of the machine. */
-    bool offline; /* For a verb without a daemon: no new epoch, hence nothing can be put. */
+    bool offline;                   /* For a verb without a daemon: no new epoch, hence nothing can be put. */
     bool salvage; /* The file proved damaged in service: save what can be read, into a new one. */
 };
 
-/* Opens relay.db and begins a new epoch. A file that is no database any more is put aside as relay.db.damaged-N and
- * what its rows still say is copied over. On failure *out is NULL. STATUS_BUSY: another process has it. */
+/* Opens relay.db and begins a new epoch. A file that is no database any more is put aside as
+ * relay.db.damaged-N and what its rows still say is copied over. On failure *out is NULL. STATUS_BUSY:
+ * another process has it. */
 int outbox_open(struct outbox **out, const struct outbox_options *options);
 void outbox_close(struct outbox *o); /* An open turn is undone. NULL is fine. */
 
-/* The turn. Writing begins with the first outbox_write(); commit saves the counters that must be, then commits.
- * After a failure the outcome is unknown: close, open, read again. */
+/* The turn. Writing begins with the first outbox_write(); commit saves the counters that must be, then
+ * commits. After a failure the outcome is unknown: close, open, read again. */
 int outbox_write(struct outbox *o);
 bool outbox_is_writing(const struct outbox *o);
 int outbox_commit(struct outbox *o, uint64_t elapsed_ms);
@@ -56,7 +58,8 @@ int outbox_mark(struct outbox *o);
 int outbox_keep(struct outbox *o);
 void outbox_undo(struct outbox *o);
 
-/* The file system is full: gives the reserve up. From then on the outbox only drains, until the reserve is back. */
+/* The file system is full: gives the reserve up. From then on the outbox only drains, until the reserve is
+ * back. */
 void outbox_release_reserve(struct outbox *o);
 bool outbox_drains_only(const struct outbox *o);
 uint64_t outbox_used_bytes(struct outbox *o);

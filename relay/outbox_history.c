@@ -8,7 +8,9 @@
 #include "relay/outbox_store.h"
 #include "sync/protocol/status.h"
 
-#define OPAQUE_BYTES_MAX 4096u /* 512 characters, by WhatsApp's own limit, of at most 4 bytes; rounded up. */
+#define OPAQUE_BYTES_MAX \
+    4096u /* 512 characters, by WhatsApp's own limit, of at most 4 bytes; rounded up. \
+           */
 #define PLAIN_BYTES_MAX (1u + 4u * VARINT_BYTES_MAX + HISTORY_TITLE_MAX + OPAQUE_BYTES_MAX)
 #define PURGE_MAX 256u
 
@@ -28,8 +30,9 @@ const char *history_state_name(enum history_state state)
 static struct slice history_aad(const struct outbox *o, const struct outbox_place *message, int64_t day,
                                 uint8_t room[MESSAGE_ID_BINARY_MAX + 8])
 {
-    struct message_id id = { .branch = o->branch, .epoch = message->epoch, .lane = message->lane,
-                             .seq = message->seq };
+    struct message_id id = {
+        .branch = o->branch, .epoch = message->epoch, .lane = message->lane, .seq = message->seq
+    };
     size_t length = message_id_pack(&id, room);
     struct writer w = writer_of(room + length, 8);
 
@@ -55,8 +58,8 @@ static struct slice history_plain(const struct history_entry *entry, const struc
     return writer_slice(&w);
 }
 
-int outbox_history_add(struct outbox *o, const struct outbox_place *message, const struct history_entry *entry,
-                       const struct history_origin *origin)
+int outbox_history_add(struct outbox *o, const struct outbox_place *message,
+                       const struct history_entry *entry, const struct history_origin *origin)
 {
     static const char sql[] = "INSERT INTO history(day, epoch, lane, seq, n, body) VALUES(?, ?, ?, ?, ?, ?)";
     int64_t day = (int64_t)(entry->at_ms / OUTBOX_DAY_MS);
@@ -111,9 +114,11 @@ static int history_read(struct outbox *o, struct slice plain, struct history *h)
     return STATUS_OK;
 }
 
-static int history_find_day(struct outbox *o, const struct outbox_place *message, int64_t day, struct history *h)
+static int history_find_day(struct outbox *o, const struct outbox_place *message, int64_t day,
+                            struct history *h)
 {
-    static const char sql[] = "SELECT n, body FROM history WHERE day=? AND epoch=? AND lane=? AND seq=? ORDER BY n";
+    static const char sql[] =
+        "SELECT n, body FROM history WHERE day=? AND epoch=? AND lane=? AND seq=? ORDER BY n";
     uint8_t aad[MESSAGE_ID_BINARY_MAX + 8];
     struct sqlite3_stmt *statement;
     struct slice plain;
@@ -126,10 +131,12 @@ static int history_find_day(struct outbox *o, const struct outbox_place *message
     sqlite3_bind_int64(statement, 3, message->lane);
     sqlite3_bind_int64(statement, 4, (int64_t)message->seq);
     while (h->count < HISTORY_ENTRIES_MAX && (status = outbox_store_row(statement)) == STATUS_OK) {
-        struct slice sealed = slice_of(sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1));
+        struct slice sealed =
+            slice_of(sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1));
 
-        status = outbox_store_unseal(o, ROW_HISTORY, message->lane, (uint64_t)sqlite3_column_int64(statement, 0),
-                                     history_aad(o, message, day, aad), sealed, &plain);
+        status =
+            outbox_store_unseal(o, ROW_HISTORY, message->lane, (uint64_t)sqlite3_column_int64(statement, 0),
+                                history_aad(o, message, day, aad), sealed, &plain);
         if (status == STATUS_OK)
             status = history_read(o, plain, h);
         if (status != STATUS_OK && status != STATUS_CORRUPT && status != STATUS_UNAVAILABLE)
@@ -139,7 +146,8 @@ static int history_find_day(struct outbox *o, const struct outbox_place *message
     return status == STATUS_END || status == STATUS_OK ? STATUS_OK : status;
 }
 
-int outbox_history_find(struct outbox *o, const struct outbox_place *message, uint64_t now_ms, struct history *out)
+int outbox_history_find(struct outbox *o, const struct outbox_place *message, uint64_t now_ms,
+                        struct history *out)
 {
     int64_t today = (int64_t)(now_ms / OUTBOX_DAY_MS);
     int status;
@@ -167,7 +175,8 @@ enum history_state history_state_of(const struct history *h)
 
 int outbox_history_purge(struct outbox *o, uint64_t now_ms, unsigned max, bool *left)
 {
-    static const char find[] = "SELECT day, epoch, lane, seq, n FROM history WHERE day<? ORDER BY 1, 2, 3, 4, 5 LIMIT ?";
+    static const char find[] =
+        "SELECT day, epoch, lane, seq, n FROM history WHERE day<? ORDER BY 1, 2, 3, 4, 5 LIMIT ?";
     static const char drop[] = "DELETE FROM history WHERE day=? AND epoch=? AND lane=? AND seq=? AND n=?";
     int64_t keys[PURGE_MAX][5];
     struct sqlite3_stmt *statement;

@@ -45,13 +45,16 @@ struct history_origin {
 };
 
 /* Needs a turn. */
-int outbox_history_add(struct outbox *o, const struct outbox_place *message, const struct history_entry *entry,
-                       const struct history_origin *origin);
+int outbox_history_add(struct outbox *o, const struct outbox_place *message,
+                       const struct history_entry *entry, const struct history_origin *origin);
 /* All that is known, in order. STATUS_END: nothing. Rows that cannot be opened are left out. */
-int outbox_history_find(struct outbox *o, const struct outbox_place *message, uint64_t now_ms, struct history *out);
-/* Where the message stands: a later word counts, except that read is not undone by a late delivered. 0: nowhere. */
+int outbox_history_find(struct outbox *o, const struct outbox_place *message, uint64_t now_ms,
+                        struct history *out);
+/* Where the message stands: a later word counts, except that read is not undone by a late delivered. 0:
+ * nowhere. */
 enum history_state history_state_of(const struct history *h);
-/* Removes at most max rows older than 30 days; *left says whether more are there. Needs a turn only if there are any. */
+/* Removes at most max rows older than 30 days; *left says whether more are there. Needs a turn only if there
+ * are any. */
 int outbox_history_purge(struct outbox *o, uint64_t now_ms, unsigned max, bool *left);
 
 #endif

@@ -9,7 +9,8 @@
 #include "sync/protocol/status.h"
 
 #define HOUR_MS 3600000u
-/* Bits of the body's digest that are kept: who finds another body for 128 of them has his own keys to try it with. */
+/* Bits of the body's digest that are kept: who finds another body for 128 of them has his own keys to try it
+ * with. */
 #define DIGEST_BYTES 16u
 #define PURGE_MAX 256u
 
@@ -30,7 +31,8 @@ static int64_t key_hash(const struct idempotency_key *key)
     return (int64_t)(reader_u64(&r) >> 1);
 }
 
-static int find_in_hour(struct outbox *o, const struct idempotency_key *key, int64_t hour, struct outbox_place *out)
+static int find_in_hour(struct outbox *o, const struct idempotency_key *key, int64_t hour,
+                        struct outbox_place *out)
 {
     static const char sql[] = "SELECT digest, epoch, lane, seq FROM idem WHERE hour=? AND h=?";
     struct sqlite3_stmt *statement;
@@ -73,7 +75,8 @@ int outbox_idempotency_put(struct outbox *o, const struct idempotency_key *key, 
     struct sqlite3_stmt *statement;
     int status;
 
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)(now_ms / HOUR_MS));
     sqlite3_bind_int64(statement, 2, key_hash(key));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Idempotency keys: for 24 hours the same key of the same token finds the message it made, also after a power cut. */
+/* Idempotency keys: for 24 hours the same key of the same token finds the message it made, also after a power
+ * cut. */
 #ifndef ZAJEL_RELAY_OUTBOX_IDEMPOTENCY_H
 #define ZAJEL_RELAY_OUTBOX_IDEMPOTENCY_H
 

@@ -9,7 +9,8 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-/* flags: bit 0 says that the sealed part begins with the program's callback data; the token's number lies above. */
+/* flags: bit 0 says that the sealed part begins with the program's callback data; the token's number lies
+ * above. */
 #define FLAG_OPAQUE 1u
 #define FLAG_TOKEN_SHIFT 1u
 
@@ -23,10 +24,12 @@ struct columns {
 };
 
 /* Identity and clear columns: a row moved or altered does not open. */
-static struct slice row_aad(const struct outbox *o, const struct outbox_place *place, const struct columns *columns,
-                            uint8_t room[AAD_BYTES_MAX])
+static struct slice row_aad(const struct outbox *o, const struct outbox_place *place,
+                            const struct columns *columns, uint8_t room[AAD_BYTES_MAX])
 {
-    struct message_id id = { .branch = o->branch, .epoch = place->epoch, .lane = place->lane, .seq = place->seq };
+    struct message_id id = {
+        .branch = o->branch, .epoch = place->epoch, .lane = place->lane, .seq = place->seq
+    };
     size_t length = message_id_pack(&id, room);
     struct writer w = writer_of(room + length, AAD_BYTES_MAX - length);
 
@@ -59,10 +62,11 @@ static int row_plain(struct outbox *o, const struct outbox_message *message, str
     return STATUS_OK;
 }
 
-int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message *message, uint64_t elapsed_ms,
-                   struct outbox_place *out)
+int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message *message,
+                   uint64_t elapsed_ms, struct outbox_place *out)
 {
-    static const char sql[] = "INSERT INTO msg(lane, epoch, seq, created, ttl, flags, body) VALUES(?, ?, ?, ?, ?, ?, ?)";
+    static const char sql[] =
+        "INSERT INTO msg(lane, epoch, seq, created, ttl, flags, body) VALUES(?, ?, ?, ?, ?, ?, ?)";
     struct outbox_epoch *current = outbox_store_current(o);
     struct outbox_tally *tally = &current->tally[lane];
     struct outbox_place place = { .lane = lane, .epoch = current->id, .seq = ++tally->last };
@@ -73,7 +77,8 @@ int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message
     int status;
 
     assert(message->token <= OUTBOX_TOKENS_MAX);
-    columns.flags = (message->opaque.length > 0 ? FLAG_OPAQUE : 0) | (uint64_t)message->token << FLAG_TOKEN_SHIFT;
+    columns.flags = (message->opaque.length > 0 ? FLAG_OPAQUE : 0) | (uint64_t)message->token
+                                                                         << FLAG_TOKEN_SHIFT;
     if ((status = outbox_write(o)) != STATUS_OK || (status = row_plain(o, message, &plain)) != STATUS_OK ||
         (status = outbox_store_seal(o, ROW_OUTBOX, lane, place.seq, row_aad(o, &place, &columns, room), plain,
                                     &sealed)) != STATUS_OK ||
@@ -99,8 +104,8 @@ int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message
 /* --- Reading --- */
 
 /* Judges a row's age: by elapsed time in the boot it was accepted in; later ones need a trusted clock. */
-static void row_age(const struct outbox *o, const struct outbox_epoch *epoch, uint64_t created_s, uint64_t elapsed_ms,
-                    struct outbox_row *row)
+static void row_age(const struct outbox *o, const struct outbox_epoch *epoch, uint64_t created_s,
+                    uint64_t elapsed_ms, struct outbox_row *row)
 {
     bool same_boot = memcmp(epoch->boot, o->boot, CLOCK_BOOT_BYTES) == 0;
     uint64_t now_ms = logical_clock_now(&o->clock, elapsed_ms);
@@ -133,7 +138,8 @@ static void row_columns(struct outbox *o, const struct outbox_epoch *epoch, stru
 static int row_open(struct outbox *o, struct sqlite3_stmt *statement, const struct columns *columns,
                     struct outbox_row *row)
 {
-    struct slice sealed = slice_of(sqlite3_column_blob(statement, 5), (size_t)sqlite3_column_bytes(statement, 5));
+    struct slice sealed =
+        slice_of(sqlite3_column_blob(statement, 5), (size_t)sqlite3_column_bytes(statement, 5));
     uint8_t room[AAD_BYTES_MAX];
     struct slice plain;
     struct reader r;
@@ -190,8 +196,8 @@ static int row_walk(struct outbox *o, const char *sql, enum lane lane, const str
 
         if (epoch->keyless || epoch->tally[lane].messages == 0)
             continue;
-        status = row_next_in(o, sql, epoch, lane, epoch == from ? after->seq : 0, epoch->tally[lane].committed,
-                             elapsed_ms, row);
+        status = row_next_in(o, sql, epoch, lane, epoch == from ? after->seq : 0,
+                             epoch->tally[lane].committed, elapsed_ms, row);
         if (status == STATUS_UNAVAILABLE) {
             epoch->keyless = true;
             log_event(LOG_LEVEL_ERROR, "epoch_key_missing", "epoch=%016llx", (unsigned long long)epoch->id);
@@ -214,7 +220,8 @@ int outbox_row_peek(struct outbox *o, enum lane lane, const struct outbox_place 
     return row_walk(o, sql_peek, lane, after, elapsed_ms, row);
 }
 
-int outbox_row_find(struct outbox *o, const struct outbox_place *place, uint64_t elapsed_ms, struct outbox_row *row)
+int outbox_row_find(struct outbox *o, const struct outbox_place *place, uint64_t elapsed_ms,
+                    struct outbox_row *row)
 {
     const struct outbox_epoch *epoch = outbox_store_epoch(o, place->epoch);
 
@@ -225,7 +232,8 @@ int outbox_row_find(struct outbox *o, const struct outbox_place *place, uint64_t
 
 /* --- Deleting --- */
 
-static int row_gone(struct outbox *o, struct outbox_epoch *epoch, enum lane lane, struct sqlite3_stmt *statement)
+static int row_gone(struct outbox *o, struct outbox_epoch *epoch, enum lane lane,
+                    struct sqlite3_stmt *statement)
 {
     struct outbox_tally *tally = &epoch->tally[lane];
     uint64_t bytes, token;
@@ -250,14 +258,16 @@ static int row_gone(struct outbox *o, struct outbox_epoch *epoch, enum lane lane
 
 int outbox_row_delete(struct outbox *o, const struct outbox_place *place)
 {
-    static const char sql[] = "DELETE FROM msg WHERE lane=? AND epoch=? AND seq=? RETURNING length(body), flags";
+    static const char sql[] =
+        "DELETE FROM msg WHERE lane=? AND epoch=? AND seq=? RETURNING length(body), flags";
     struct outbox_epoch *epoch = outbox_store_epoch(o, place->epoch);
     struct sqlite3_stmt *statement;
     int status;
 
     if (!epoch)
         return STATUS_END;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, place->lane);
     sqlite3_bind_int64(statement, 2, epoch->index);
@@ -267,19 +277,22 @@ int outbox_row_delete(struct outbox *o, const struct outbox_place *place)
 
 int outbox_row_quarantine(struct outbox *o, const struct outbox_place *place)
 {
-    static const char sql[] = "INSERT OR REPLACE INTO quarantine SELECT * FROM msg WHERE lane=? AND epoch=? AND seq=?";
+    static const char sql[] =
+        "INSERT OR REPLACE INTO quarantine SELECT * FROM msg WHERE lane=? AND epoch=? AND seq=?";
     const struct outbox_epoch *epoch = outbox_store_epoch(o, place->epoch);
     struct sqlite3_stmt *statement;
     int status;
 
     if (!epoch)
         return STATUS_END;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, place->lane);
     sqlite3_bind_int64(statement, 2, epoch->index);
     sqlite3_bind_int64(statement, 3, (int64_t)place->seq);
-    if ((status = db_step(o->db, statement)) != STATUS_OK || (status = outbox_row_delete(o, place)) != STATUS_OK)
+    if ((status = db_step(o->db, statement)) != STATUS_OK ||
+        (status = outbox_row_delete(o, place)) != STATUS_OK)
         return status;
     o->quarantined++;
     outbox_count(o, OUTBOX_DROPPED_DAMAGED, 1);
@@ -358,9 +371,11 @@ int outbox_row_next_settled(struct outbox *o, uint64_t elapsed_ms, struct outbox
         for (int lane = 0; lane < LANE_COUNT; lane++) {
             struct outbox_epoch *epoch = &o->epochs[i];
 
-            if (epoch->settled[lane] == 0 || epoch->tally[lane].messages == 0 || epoch->drained[lane] == epoch->settled[lane])
+            if (epoch->settled[lane] == 0 || epoch->tally[lane].messages == 0 ||
+                epoch->drained[lane] == epoch->settled[lane])
                 continue;
-            status = row_next_in(o, sql_peek, epoch, (enum lane)lane, 0, epoch->settled[lane], elapsed_ms, row);
+            status =
+                row_next_in(o, sql_peek, epoch, (enum lane)lane, 0, epoch->settled[lane], elapsed_ms, row);
             if (status != STATUS_END)
                 return status;
             epoch->drained[lane] = epoch->settled[lane];
@@ -373,14 +388,16 @@ int outbox_row_next_settled(struct outbox *o, uint64_t elapsed_ms, struct outbox
 
 int outbox_hold(struct outbox *o, const struct outbox_place *from)
 {
-    static const char sql[] = "INSERT INTO hold(lane, born, seq) VALUES(?, ?, ?) ON CONFLICT(lane) DO UPDATE SET"
-                              " born=excluded.born, seq=excluded.seq";
+    static const char sql[] =
+        "INSERT INTO hold(lane, born, seq) VALUES(?, ?, ?) ON CONFLICT(lane) DO UPDATE SET"
+        " born=excluded.born, seq=excluded.seq";
     const struct outbox_epoch *epoch = outbox_store_epoch(o, from->epoch);
     struct outbox_hold hold = { .held = true, .born = epoch ? epoch->born : 0, .seq = from->seq };
     struct sqlite3_stmt *statement;
     int status;
 
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, from->lane);
     sqlite3_bind_int64(statement, 2, (int64_t)hold.born);
@@ -398,7 +415,8 @@ int outbox_release(struct outbox *o, enum lane lane)
 
     if (!o->holds[lane].held)
         return STATUS_END;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, lane);
     if ((status = db_step(o->db, statement)) == STATUS_OK)

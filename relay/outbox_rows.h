@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The waiting messages themselves: sealed rows under (lane, epoch, number), put at a lane's end, read in order, deleted
- * when the gateway holds them or their time is over. A row that exists is pending; no row is ever updated. */
+/* The waiting messages themselves: sealed rows under (lane, epoch, number), put at a lane's end, read in
+ * order, deleted when the gateway holds them or their time is over. A row that exists is pending; no row is
+ * ever updated. */
 #ifndef ZAJEL_RELAY_OUTBOX_ROWS_H
 #define ZAJEL_RELAY_OUTBOX_ROWS_H
 
@@ -25,28 +26,31 @@ struct outbox_row {
     struct outbox_place place;
     uint32_t ttl_s;
     unsigned token;
-    size_t bytes;        /* On disk, sealed. */
+    size_t bytes; /* On disk, sealed. */
     bool has_opaque;
-    bool age_known;      /* False: of an earlier boot, and no trusted time was heard yet. */
+    bool age_known; /* False: of an earlier boot, and no trusted time was heard yet. */
     uint64_t age_ms;
     uint64_t at_ms;      /* When it was accepted, Unix ms as best known now. */
     struct slice item;   /* Borrowed until the next call on this outbox; empty when only peeked at. */
     struct slice opaque; /* As above. */
 };
 
-/* Accepts one message (copied) at the end of its lane in the current epoch. It is promised only once the turn commits. */
-int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message *message, uint64_t elapsed_ms,
-                   struct outbox_place *out);
+/* Accepts one message (copied) at the end of its lane in the current epoch. It is promised only once the turn
+ * commits. */
+int outbox_row_put(struct outbox *o, enum lane lane, const struct outbox_message *message,
+                   uint64_t elapsed_ms, struct outbox_place *out);
 
-/* The first committed row of the lane after place (epoch 0: from the start), oldest epoch first; epochs without a
- * key are passed over. Opened. STATUS_END; STATUS_CORRUPT: this row is damaged, row->place names it. */
+/* The first committed row of the lane after place (epoch 0: from the start), oldest epoch first; epochs
+ * without a key are passed over. Opened. STATUS_END; STATUS_CORRUPT: this row is damaged, row->place names
+ * it. */
 int outbox_row_next(struct outbox *o, enum lane lane, const struct outbox_place *after, uint64_t elapsed_ms,
                     struct outbox_row *row);
 /* The same without opening the row: it costs neither a key nor its body. */
 int outbox_row_peek(struct outbox *o, enum lane lane, const struct outbox_place *after, uint64_t elapsed_ms,
                     struct outbox_row *row);
 /* The row at that place, opened. STATUS_END, STATUS_CORRUPT, STATUS_UNAVAILABLE (no key). */
-int outbox_row_find(struct outbox *o, const struct outbox_place *place, uint64_t elapsed_ms, struct outbox_row *row);
+int outbox_row_find(struct outbox *o, const struct outbox_place *place, uint64_t elapsed_ms,
+                    struct outbox_row *row);
 
 int outbox_row_delete(struct outbox *o, const struct outbox_place *place); /* STATUS_END: no such row. */
 /* Puts a damaged row aside, with its bytes, and counts it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Saving what a damaged database still says, with our own code: no tool of SQLite's is there on the box (storage.md
- * section 7). Small tables are read in order as far as they go; waiting messages lane by lane, and where a page is
- * gone the numbers behind it are tried in growing steps. Seals are checked later, when a row is read. */
+/* Saving what a damaged database still says, with our own code: no tool of SQLite's is there on the box
+ * (storage.md section 7). Small tables are read in order as far as they go; waiting messages lane by lane,
+ * and where a page is gone the numbers behind it are tried in growing steps. Seals are checked later, when a
+ * row is read. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,8 +67,8 @@ static int salvage_table(struct salvage *s, const char *read, const char *write)
 static int salvage_run(struct salvage *s, int lane, int64_t epoch, int64_t *seq, bool *ended)
 {
     sqlite3_stmt *from = NULL;
-    int code = sqlite3_prepare_v2(s->from, "SELECT * FROM msg WHERE lane=? AND epoch=? AND seq>? ORDER BY seq", -1,
-                                  &from, NULL);
+    int code = sqlite3_prepare_v2(
+        s->from, "SELECT * FROM msg WHERE lane=? AND epoch=? AND seq>? ORDER BY seq", -1, &from, NULL);
     int status = STATUS_OK;
 
     *ended = code != SQLITE_OK;
@@ -127,7 +128,8 @@ int outbox_salvage(struct outbox *o, const char *path)
     struct salvage s = { .to = o };
     int status;
 
-    /* Read and write: what its log holds is a part of it. A file that is no database opens, and then has no tables. */
+    /* Read and write: what its log holds is a part of it. A file that is no database opens, and then has no
+     * tables. */
     if (sqlite3_open_v2(path, &s.from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         sqlite3_close(s.from);
         return STATUS_OK;

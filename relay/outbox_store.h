@@ -13,7 +13,8 @@
 #define OUTBOX_SALT_BYTES 16u
 #define OUTBOX_DAY_MS 86400000u
 
-/* Counters of one lane of one epoch. On disk they are as of number `snap`; rows after it are counted at opening. */
+/* Counters of one lane of one epoch. On disk they are as of number `snap`; rows after it are counted at
+ * opening. */
 struct outbox_tally {
     uint64_t messages;
     uint64_t bytes;
@@ -21,19 +22,19 @@ struct outbox_tally {
     uint64_t last;      /* The highest number given, burnt ones included. */
     uint64_t committed; /* The highest that is surely on disk: only these may be offered. */
     uint64_t snap;
-    bool shrunk;        /* Rows were deleted in this turn: it must be saved with them. */
+    bool shrunk; /* Rows were deleted in this turn: it must be saved with them. */
 };
 
 struct outbox_epoch {
     uint32_t index; /* The small number that rows name. */
     epoch_id id;
-    uint64_t born;  /* The boot counter of its start: its place in the order. */
+    uint64_t born; /* The boot counter of its start: its place in the order. */
     uint8_t boot[CLOCK_BOOT_BYTES];
-    uint64_t base_ms;    /* Unix ms at elapsed 0 of that machine boot, as best known. */
-    uint64_t sealed_day; /* The last day on which it sealed a history row; 0 none. */
-    bool linked;         /* Rows of it may have left. */
-    bool cleared;        /* The peer told its marks since this opening. */
-    bool keyless;        /* Its key is missing: its rows cannot be read. */
+    uint64_t base_ms;             /* Unix ms at elapsed 0 of that machine boot, as best known. */
+    uint64_t sealed_day;          /* The last day on which it sealed a history row; 0 none. */
+    bool linked;                  /* Rows of it may have left. */
+    bool cleared;                 /* The peer told its marks since this opening. */
+    bool keyless;                 /* Its key is missing: its rows cannot be read. */
     uint64_t settled[LANE_COUNT]; /* The peer holds all up to here ... */
     uint64_t drained[LANE_COUNT]; /* ... and up to here no row of it is left. */
     struct outbox_tally tally[LANE_COUNT];
@@ -69,7 +70,8 @@ struct outbox {
     bool drains_only;
     struct outbox_epoch *epochs; /* By birth; the last is the current one. */
     size_t epoch_count, epoch_room;
-    struct outbox_place offered[LANE_COUNT]; /* The last row given to the session since the last hello; seq 0: none. */
+    struct outbox_place
+        offered[LANE_COUNT]; /* The last row given to the session since the last hello; seq 0: none. */
     struct outbox_hold holds[LANE_COUNT];
     uint64_t waiting_of[OUTBOX_TOKENS_MAX + 1];
     uint64_t shares_saved[OUTBOX_TOKENS_MAX + 1];
@@ -78,15 +80,15 @@ struct outbox {
     uint64_t totals[OUTBOX_TOTALS];
     uint64_t totals_saved[OUTBOX_TOTALS];
     uint64_t quarantined;
-    uint64_t webhooks;        /* Waiting for the branch's program. */
-    uint64_t sealed_count;    /* History rows and webhooks sealed in this epoch: a part of their nonce. */
+    uint64_t webhooks;     /* Waiting for the branch's program. */
+    uint64_t sealed_count; /* History rows and webhooks sealed in this epoch: a part of their nonce. */
     struct outbox_tally undo_tally[LANE_COUNT]; /* Of the current epoch, as outbox_mark() found it. */
     uint64_t undo_waiting_of[OUTBOX_TOKENS_MAX + 1];
     struct text packed, sealed, plain, unpacked; /* Working room. */
 };
 
 struct outbox_epoch *outbox_store_current(const struct outbox *o);
-struct outbox_epoch *outbox_store_epoch(const struct outbox *o, epoch_id id);      /* NULL: unknown. */
+struct outbox_epoch *outbox_store_epoch(const struct outbox *o, epoch_id id);       /* NULL: unknown. */
 struct outbox_epoch *outbox_store_epoch_at(const struct outbox *o, uint32_t index); /* NULL: unknown. */
 
 /* Makes *room at least length bytes long. STATUS_NO_MEMORY */
@@ -99,13 +101,19 @@ int outbox_store_unpack(struct outbox *o, struct slice packed, struct slice *out
 int outbox_store_seal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq, struct slice aad,
                       struct slice plain, struct slice *out);
 /* Opens a row into o->plain. STATUS_CORRUPT, STATUS_UNAVAILABLE */
-int outbox_store_unseal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq, struct slice aad,
-                        struct slice sealed, struct slice *out);
-/* The number of a row that is neither in a lane nor ever repeated; notes that this epoch's key is in use today. */
+int outbox_store_unseal(struct outbox *o, enum row_table table, enum lane lane, uint64_t seq,
+                        struct slice aad, struct slice sealed, struct slice *out);
+/* The number of a row that is neither in a lane nor ever repeated; notes that this epoch's key is in use
+ * today. */
 int outbox_store_number(struct outbox *o, uint64_t now_ms, uint64_t *out);
 /* Steps a statement that may give one row; resets nothing. STATUS_END: no row. */
 int outbox_store_row(struct sqlite3_stmt *statement);
 
+/* outbox_epochs.c: reads all with their tallies; drops those that no row needs, keys too; begins a new one.
+ */
+int outbox_epochs_load(struct outbox *o);
+int outbox_epochs_drop(struct outbox *o, uint64_t now_ms);
+int outbox_epochs_begin(struct outbox *o, uint64_t elapsed_ms);
 /* outbox_tallies.c */
 int outbox_tallies_load(struct outbox *o, struct outbox_epoch *epoch);
 int outbox_tallies_save(struct outbox *o);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The counters of what waits, without counting it: kept in memory, saved with each transaction that deletes, and at
- * opening brought up to date by the few rows that came after. */
+/* The counters of what waits, without counting it: kept in memory, saved with each transaction that deletes,
+ * and at opening brought up to date by the few rows that came after. */
 #include <sqlite3.h>
 #include <stddef.h>
 
@@ -65,9 +65,10 @@ int outbox_tallies_load(struct outbox *o, struct outbox_epoch *epoch)
 
 static int tally_save(struct outbox *o, const struct outbox_epoch *epoch, int lane)
 {
-    static const char sql[] = "INSERT INTO tally(lane, epoch, n, bytes, accepted, snap) VALUES(?, ?, ?, ?, ?, ?)"
-                              " ON CONFLICT(lane, epoch) DO UPDATE SET n=excluded.n, bytes=excluded.bytes,"
-                              " accepted=excluded.accepted, snap=excluded.snap";
+    static const char sql[] =
+        "INSERT INTO tally(lane, epoch, n, bytes, accepted, snap) VALUES(?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT(lane, epoch) DO UPDATE SET n=excluded.n, bytes=excluded.bytes,"
+        " accepted=excluded.accepted, snap=excluded.snap";
     const struct outbox_tally *tally = &epoch->tally[lane];
     struct sqlite3_stmt *statement;
     int status = db_statement(o->db, sql, &statement);
@@ -85,7 +86,8 @@ static int tally_save(struct outbox *o, const struct outbox_epoch *epoch, int la
 
 static int shares_save(struct outbox *o)
 {
-    static const char sql[] = "INSERT INTO share(token, n) VALUES(?, ?) ON CONFLICT(token) DO UPDATE SET n=excluded.n";
+    static const char sql[] =
+        "INSERT INTO share(token, n) VALUES(?, ?) ON CONFLICT(token) DO UPDATE SET n=excluded.n";
     struct sqlite3_stmt *statement;
     int status;
 
@@ -103,7 +105,8 @@ static int shares_save(struct outbox *o)
     return STATUS_OK;
 }
 
-/* All tallies with rows after their snap go together: the shares of the tokens are one snap for all of them. */
+/* All tallies with rows after their snap go together: the shares of the tokens are one snap for all of them.
+ */
 int outbox_tallies_save(struct outbox *o)
 {
     bool due = false;

@@ -57,7 +57,8 @@ int outbox_tokens_load(struct outbox *o)
     size_t count = 0;
     int status = tokens ? db_statement(o->db, sql, &statement) : STATUS_NO_MEMORY;
 
-    while (status == STATUS_OK && count < OUTBOX_TOKENS_MAX && (status = outbox_store_row(statement)) == STATUS_OK) {
+    while (status == STATUS_OK && count < OUTBOX_TOKENS_MAX &&
+           (status = outbox_store_row(statement)) == STATUS_OK) {
         struct outbox_token *token = &tokens[count++];
         const char *name = (const char *)sqlite3_column_text(statement, 1);
 
@@ -122,7 +123,8 @@ int outbox_token_add(struct outbox *o, struct slice name, uint64_t now_ms, char 
         return status;
     token_text(random, text);
     explicit_bzero(random, sizeof random);
-    if ((status = token_hash(o, slice_text(text), hash)) != STATUS_OK || (status = outbox_write(o)) != STATUS_OK ||
+    if ((status = token_hash(o, slice_text(text), hash)) != STATUS_OK ||
+        (status = outbox_write(o)) != STATUS_OK ||
         (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, number);
@@ -142,7 +144,8 @@ int outbox_token_revoke(struct outbox *o, struct slice name)
 
     if (!token_named(o, name))
         return STATUS_END;
-    if ((status = outbox_write(o)) != STATUS_OK || (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+    if ((status = outbox_write(o)) != STATUS_OK ||
+        (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
     sqlite3_bind_text(statement, 1, (const char *)name.at, (int)name.length, SQLITE_STATIC);
     if ((status = db_step(o->db, statement)) != STATUS_OK)

@@ -74,8 +74,10 @@ static int set_queue(struct json *root, struct box *box, const struct branch_tim
         failed |= set_number(one, "messages", facts.waiting.messages);
         failed |= set_number(one, "bytes", facts.waiting.bytes);
         failed |= set_number(one, "oldest_age_s", facts.oldest_age_s);
-        failed |= json_set(one, "eta_s", facts.waiting.messages && !goodput ? json_new_null()
-                                         : json_new_integer(goodput ? (int64_t)((bytes + goodput - 1) / goodput) : 0));
+        failed |= json_set(one, "eta_s",
+                           facts.waiting.messages && !goodput
+                               ? json_new_null()
+                               : json_new_integer(goodput ? (int64_t)((bytes + goodput - 1) / goodput) : 0));
         failed |= json_set(lanes, lane_name((enum lane)lane), one);
     }
     failed |= set_number(queue, "messages", messages);
@@ -126,8 +128,9 @@ static int set_rest(struct json *root, const struct box *box)
 
     failed = json_set(clock, "trusted", json_new_bool(outbox_is_trusted(box->outbox)));
     failed |= json_set(clock, "offset_ms", json_new_integer(outbox_clock_offset_ms(box->outbox)));
-    failed |= json_set(certificate, "expires_at",
-                       box->certificate_until_s ? json_new_integer(box->certificate_until_s) : json_new_null());
+    failed |=
+        json_set(certificate, "expires_at",
+                 box->certificate_until_s ? json_new_integer(box->certificate_until_s) : json_new_null());
     failed |= set_number(webhooks, "waiting", inbox_waiting(box->outbox));
     failed |= json_set(webhooks, "paused", json_new_bool(herald_is_paused(box->herald)));
     failed |= json_set(root, "clock", clock);
@@ -161,20 +164,23 @@ int report_summary(struct box *box, const struct branch_time *now, struct text *
     uplink_facts(box->uplink, &link);
     text_printf(out, "branch %s, up %" PRIu64 " s, accepting: %s\n", box->options->branch,
                 (now->elapsed_ms - box->started_ms) / 1000, branch_is_ready(box->branch, &why) ? "yes" : why);
-    text_printf(out, "link %s for %" PRIu64 " s, %" PRIu64 " bytes up, %" PRIu64 " down\n", uplink_state_name(link.state),
-                (now->elapsed_ms - link.since_ms) / 1000, link.sent_bytes, link.received_bytes);
+    text_printf(out, "link %s for %" PRIu64 " s, %" PRIu64 " bytes up, %" PRIu64 " down\n",
+                uplink_state_name(link.state), (now->elapsed_ms - link.since_ms) / 1000, link.sent_bytes,
+                link.received_bytes);
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         struct lane_facts facts = lane_facts(box, (enum lane)lane, now);
 
         text_printf(out, "%-9s %8" PRIu64 " waiting, %10" PRIu64 " bytes, oldest %" PRIu64 " s%s\n",
-                    lane_name((enum lane)lane), facts.waiting.messages, facts.waiting.bytes, facts.oldest_age_s,
-                    outbox_is_holding(box->outbox, (enum lane)lane) ? ", held" : "");
+                    lane_name((enum lane)lane), facts.waiting.messages, facts.waiting.bytes,
+                    facts.oldest_age_s, outbox_is_holding(box->outbox, (enum lane)lane) ? ", held" : "");
     }
     for (int total = OUTBOX_ACCEPTED; total <= OUTBOX_DELIVERED; total++)
         text_printf(out, "%s %" PRIu64 "%s", outbox_total_name((enum outbox_total)total),
-                    outbox_total(box->outbox, (enum outbox_total)total), total < OUTBOX_DELIVERED ? ", " : "");
+                    outbox_total(box->outbox, (enum outbox_total)total),
+                    total < OUTBOX_DELIVERED ? ", " : "");
     text_printf(out, ", dropped %" PRIu64 "\nwebhooks waiting %" PRIu64 "%s\n", dropped(box->outbox),
-                inbox_waiting(box->outbox), herald_is_paused(box->herald) ? " (the program cannot be reached)" : "");
+                inbox_waiting(box->outbox),
+                herald_is_paused(box->herald) ? " (the program cannot be reached)" : "");
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
@@ -213,7 +219,8 @@ static void metrics_totals(struct text *out, const struct outbox *o)
     metrics_family(out, "zajel_relay_dropped_total", METRIC_COUNTER, "What was given up, by reason.");
     for (int total = OUTBOX_DROPPED_DAMAGED; total < OUTBOX_TOTALS; total++) {
         snprintf(label, sizeof label, "reason=\"%s\"", outbox_total_name((enum outbox_total)total));
-        metrics_sample(out, "zajel_relay_dropped_total", label, (double)outbox_total(o, (enum outbox_total)total));
+        metrics_sample(out, "zajel_relay_dropped_total", label,
+                       (double)outbox_total(o, (enum outbox_total)total));
     }
 }
 
@@ -221,7 +228,8 @@ static void metrics_lanes(struct text *out, struct box *box, const struct branch
 {
     static const char *const names[] = { "zajel_relay_queue_messages", "zajel_relay_queue_bytes",
                                          "zajel_relay_queue_oldest_age_seconds" };
-    static const char *const helps[] = { "Messages that wait.", "Their bytes on disk.", "Age of the first of them." };
+    static const char *const helps[] = { "Messages that wait.", "Their bytes on disk.",
+                                         "Age of the first of them." };
     char label[32];
 
     for (int family = 0; family < 3; family++) {
@@ -245,7 +253,8 @@ static void metrics_link(struct text *out, const struct box *box)
     counter(out, "zajel_relay_link_connects_total", "Links that came up.", facts.connects);
     counter(out, "zajel_relay_link_sent_bytes_total", "Frame bytes sent.", facts.sent_bytes);
     counter(out, "zajel_relay_link_received_bytes_total", "Frame bytes received.", facts.received_bytes);
-    metrics_family(out, "zajel_relay_link_rtt_seconds", METRIC_GAUGE, "Least round trip seen lately; 0: unknown.");
+    metrics_family(out, "zajel_relay_link_rtt_seconds", METRIC_GAUGE,
+                   "Least round trip seen lately; 0: unknown.");
     metrics_sample(out, "zajel_relay_link_rtt_seconds", NULL, (double)facts.rtt_ms / 1000);
     gauge(out, "zajel_relay_link_goodput_bytes_per_second", "0: unknown.", facts.goodput_bytes_per_s);
 }
@@ -257,10 +266,14 @@ static void metrics_store(struct text *out, struct box *box)
     gauge(out, "zajel_relay_ready", "1 while messages are accepted.", branch_is_ready(box->branch, &why));
     gauge(out, "zajel_relay_store_bytes", "Bytes used of relay.db.", outbox_used_bytes(box->outbox));
     gauge(out, "zajel_relay_store_quota_bytes", "Its quota.", box->options->rules.store_bytes_max);
-    gauge(out, "zajel_relay_store_free_bytes", "Free on its file system.", file_free_bytes(box->options->state));
-    gauge(out, "zajel_relay_store_quarantined_rows", "Damaged rows put aside.", outbox_quarantined(box->outbox));
-    gauge(out, "zajel_relay_store_unreadable_rows", "Rows whose epoch key is missing.", outbox_unreadable(box->outbox));
-    counter(out, "zajel_relay_store_reopened_total", "Times the store was closed and read again.", box->reopened);
+    gauge(out, "zajel_relay_store_free_bytes", "Free on its file system.",
+          file_free_bytes(box->options->state));
+    gauge(out, "zajel_relay_store_quarantined_rows", "Damaged rows put aside.",
+          outbox_quarantined(box->outbox));
+    gauge(out, "zajel_relay_store_unreadable_rows", "Rows whose epoch key is missing.",
+          outbox_unreadable(box->outbox));
+    counter(out, "zajel_relay_store_reopened_total", "Times the store was closed and read again.",
+            box->reopened);
     counter(out, "zajel_relay_turns_with_work_total", "Turns that wrote.", box_turns(box));
     counter(out, "zajel_relay_commits_total", "Commits of the store.", box_commits(box));
     counter(out, "zajel_relay_data_syncs_total", "Data syncs of the store.", box_syncs(box));
@@ -272,10 +285,12 @@ int report_metrics(struct box *box, const struct branch_time *now, struct text *
     metrics_lanes(out, box, now);
     metrics_link(out, box);
     metrics_store(out, box);
-    gauge(out, "zajel_relay_webhooks_waiting", "Webhooks the program has not taken.", inbox_waiting(box->outbox));
+    gauge(out, "zajel_relay_webhooks_waiting", "Webhooks the program has not taken.",
+          inbox_waiting(box->outbox));
     counter(out, "zajel_relay_delivery_failures_total", "Attempts to deliver that failed.",
             herald_failures(box->herald));
-    gauge(out, "zajel_relay_clock_trusted", "1 once a trusted time was heard.", outbox_is_trusted(box->outbox));
+    gauge(out, "zajel_relay_clock_trusted", "1 once a trusted time was heard.",
+          outbox_is_trusted(box->outbox));
     metrics_process(out);
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }

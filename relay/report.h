@@ -7,8 +7,9 @@
 
 #define REPORT_VERSION "0.1.0"
 
-int report_status(struct box *box, const struct branch_time *now, struct text *out);  /* JSON */
-int report_summary(struct box *box, const struct branch_time *now, struct text *out); /* For people, a few lines. */
+int report_status(struct box *box, const struct branch_time *now, struct text *out); /* JSON */
+int report_summary(struct box *box, const struct branch_time *now,
+                   struct text *out); /* For people, a few lines. */
 int report_metrics(struct box *box, const struct branch_time *now, struct text *out);
 
 #endif

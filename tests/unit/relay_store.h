@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A relay's store in a folder of its own, for tests: opened, killed (never closed), opened again, at times of one's choice. */
+/* A relay's store in a folder of its own, for tests: opened, killed (never closed), opened again, at times of
+ * one's choice. */
 #ifndef ZAJEL_TESTS_RELAY_STORE_H
 #define ZAJEL_TESTS_RELAY_STORE_H
 
@@ -61,9 +62,13 @@ static inline void store_start(struct store *s)
     memset(s->options.boot, 1, sizeof s->options.boot);
     s->number = (struct branch_number){ .id = NUMBER, .display = "254700000001", .waba = "102310231023" };
     s->otp = (struct branch_template){ .name = "otp_login", .lane = LANE_URGENT, .expires_in_s = 300 };
-    s->rules = (struct branch_options){ .number = BRANCH, .numbers = &s->number, .number_count = 1,
-                                        .templates = &s->otp, .template_count = 1,
-                                        .store_bytes_max = s->options.bytes_max, .delivers = true };
+    s->rules = (struct branch_options){ .number = BRANCH,
+                                        .numbers = &s->number,
+                                        .number_count = 1,
+                                        .templates = &s->otp,
+                                        .template_count = 1,
+                                        .store_bytes_max = s->options.bytes_max,
+                                        .delivers = true };
     for (int lane = 0; lane < LANE_COUNT; lane++)
         s->rules.lanes[lane].from_minute = -1;
     store_open(s);
@@ -123,10 +128,14 @@ static inline void store_end(struct store *s)
 
 /* --- What a test says of messages --- */
 
-static inline struct outbox_place store_put(struct store *s, enum lane lane, const char *body, const char *opaque)
+static inline struct outbox_place store_put(struct store *s, enum lane lane, const char *body,
+                                            const char *opaque)
 {
-    struct item item = { .kind = ITEM_SEND, .form = ITEM_FORM_TEXT, .number = 106540352242922u,
-                         .at_s = (uint64_t)WALL_MS / 1000, .body = slice_text(body) };
+    struct item item = { .kind = ITEM_SEND,
+                         .form = ITEM_FORM_TEXT,
+                         .number = 106540352242922u,
+                         .at_s = (uint64_t)WALL_MS / 1000,
+                         .body = slice_text(body) };
     uint8_t room[1024];
     struct outbox_message message = { .opaque = slice_text(opaque), .ttl_s = 3600 };
     struct outbox_place place;

@@ -78,11 +78,15 @@ static void gives_customers_numbers_that_tell_nothing(void **state)
     (void)state;
     store_start(&s);
     store_start(&other);
-    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345678"), &one), STATUS_OK);
-    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345678"), &again), STATUS_OK);
-    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345679"), &two), STATUS_OK);
-    assert_int_equal(inbox_customer_of(other.outbox, slice_text(NUMBER), slice_text("254712345678"), &elsewhere),
+    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345678"), &one),
                      STATUS_OK);
+    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345678"), &again),
+                     STATUS_OK);
+    assert_int_equal(inbox_customer_of(s.outbox, slice_text(NUMBER), slice_text("254712345679"), &two),
+                     STATUS_OK);
+    assert_int_equal(
+        inbox_customer_of(other.outbox, slice_text(NUMBER), slice_text("254712345678"), &elsewhere),
+        STATUS_OK);
     assert_true(one == again && one >= 0);
     assert_true(one != two);
     assert_true(one != elsewhere);

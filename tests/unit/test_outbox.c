@@ -381,7 +381,9 @@ static void keeps_the_age_of_rows_when_the_clock_is_corrected(void **state)
     store_put(&s, LANE_CHAT, "one", "");
     store_commit(&s);
     store_later(&s, 5000);
-    assert_int_equal(outbox_trust(s.outbox, (uint64_t)s.now.wall_ms + 86400000, s.now.elapsed_ms, s.now.wall_ms), STATUS_OK);
+    assert_int_equal(
+        outbox_trust(s.outbox, (uint64_t)s.now.wall_ms + 86400000, s.now.elapsed_ms, s.now.wall_ms),
+        STATUS_OK);
     store_commit(&s);
     assert_int_equal(outbox_row_peek(s.outbox, LANE_CHAT, &start, s.now.elapsed_ms, &row), STATUS_OK);
     assert_int_equal(row.age_ms, 5000);
@@ -407,7 +409,8 @@ static void judges_rows_of_an_earlier_boot_only_by_a_trusted_clock(void **state)
     assert_true(outbox_now_ms(s.outbox, s.now.elapsed_ms) >= (uint64_t)WALL_MS);
     assert_int_equal(outbox_row_peek(s.outbox, LANE_CHAT, &start, s.now.elapsed_ms, &row), STATUS_OK);
     assert_false(row.age_known);
-    assert_int_equal(outbox_trust(s.outbox, (uint64_t)WALL_MS + 50000, s.now.elapsed_ms, s.now.wall_ms), STATUS_OK);
+    assert_int_equal(outbox_trust(s.outbox, (uint64_t)WALL_MS + 50000, s.now.elapsed_ms, s.now.wall_ms),
+                     STATUS_OK);
     store_commit(&s);
     assert_int_equal(outbox_row_peek(s.outbox, LANE_CHAT, &start, s.now.elapsed_ms, &row), STATUS_OK);
     assert_true(row.age_known);
@@ -423,10 +426,12 @@ static void writes_no_text_in_the_clear(void **state)
     (void)state;
     store_start(&s);
     store_put(&s, LANE_CHAT, "{\"to\":\"254712345678\",\"text\":{\"body\":\"SecretWord\"}}", "OpaqueWord");
-    assert_int_equal(inbox_put(s.outbox, 5, (uint64_t)WALL_MS, slice_text("{\"from\":\"254712345678\",\"SecretWord\":1}")),
-                     STATUS_OK);
+    assert_int_equal(
+        inbox_put(s.outbox, 5, (uint64_t)WALL_MS, slice_text("{\"from\":\"254712345678\",\"SecretWord\":1}")),
+        STATUS_OK);
     store_commit(&s);
-    snprintf(command, sizeof command, "grep -aqE 'SecretWord|OpaqueWord|254712345678' '%s'/relay.db*", s.folder);
+    snprintf(command, sizeof command, "grep -aqE 'SecretWord|OpaqueWord|254712345678' '%s'/relay.db*",
+             s.folder);
     assert_int_not_equal(system(command), 0);
     store_end(&s);
 }

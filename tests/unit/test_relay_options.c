@@ -13,7 +13,8 @@
 #include "relay/options.h"
 #include "sync/protocol/status.h"
 
-#define LEAST "[relay]\nbranch = nyeri-03\nbranch_number = 7\nstate = state\n[numbers]\ndefault = 106540352242922\n"
+#define LEAST \
+    "[relay]\nbranch = nyeri-03\nbranch_number = 7\nstate = state\n[numbers]\ndefault = 106540352242922\n"
 
 /* Reads a relay.conf that says this; error: what was told. */
 static int read_conf(const char *text, struct options **out, char error[512])
@@ -65,9 +66,10 @@ static void takes_rules_numbers_and_hours(void **state)
     char error[512];
 
     (void)state;
-    assert_int_equal(read_conf(LEAST "[number 106540352242922]\ndisplay_phone_number = 254700000001\nwaba_id = 1\n"
-                                     "[number 5]\n[template otp_login]\nlane = urgent\nexpires_in = 300\n"
-                                     "[lane bulk]\nhours = 20:00-06:00\nexpires_in = 60\n",
+    assert_int_equal(read_conf(LEAST
+                               "[number 106540352242922]\ndisplay_phone_number = 254700000001\nwaba_id = 1\n"
+                               "[number 5]\n[template otp_login]\nlane = urgent\nexpires_in = 300\n"
+                               "[lane bulk]\nhours = 20:00-06:00\nexpires_in = 60\n",
                                &o, error),
                      STATUS_OK);
     assert_int_equal(o->rules.number_count, 2);
@@ -107,7 +109,8 @@ static void lets_a_proxy_do_the_tls(void **state)
     char error[512];
 
     (void)state;
-    assert_int_equal(read_conf(LEAST "[api]\nlisten = 0.0.0.0:8080\nbehind_proxy = yes\n", &o, error), STATUS_OK);
+    assert_int_equal(read_conf(LEAST "[api]\nlisten = 0.0.0.0:8080\nbehind_proxy = yes\n", &o, error),
+                     STATUS_OK);
     assert_false(o->api_is_tls);
     options_free(o);
 }
