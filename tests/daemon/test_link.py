@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The link between branch and centre: slow, silent, cut, taken by somebody else, absent."""
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -95,11 +96,11 @@ def test_a_slow_link_and_one_that_crawls_byte_by_byte_lose_nothing():
 
 def test_cuts_at_random_bytes_of_two_way_traffic_lose_and_double_nothing():
     sends, webhooks = traffic.read(300 if QUICK else 1500)
-    numbers = traffic.numbers(webhooks)
-    with World(gateway_extra=traffic.number_sections(webhooks), relay_extra="".join(f"[number {n}]\n" for n in numbers),
-               start=False) as w:
-        until = time.monotonic() + (8 if QUICK else 30)
-        proxy = wire.Proxy(w.sync_port, lambda: wire.random_cut() if time.monotonic() < until else None)
+    with World(gateway_extra=traffic.number_sections(webhooks), start=False) as w:
+        # In the handshake and after it; at last, ends that only one side hears of.
+        cuts = [wire.random_cut(300, 12000) for _ in range(3 if QUICK else 5)]
+        cuts += [] if QUICK else [{"cut": random.randrange(7000, 12000), "how": how} for how in ("half", "half_target")]
+        proxy = wire.Proxy(w.sync_port, lambda: cuts[proxy.accepted] if proxy.accepted < len(cuts) else None)
         relink(w.branch, proxy.port)
         w.sandbox.start()
         w.gateway.start()
@@ -112,14 +113,15 @@ def test_cuts_at_random_bytes_of_two_way_traffic_lose_and_double_nothing():
         traffic.check_up(sends, [m["body"] for m in w.received()])
         traffic.check_down(webhooks, [zajel.json.loads(h["body"]) for h in w.hooks()])
         print(f"      {proxy.accepted} connections for {len(sends)} up and {len(webhooks)} down")
-        assert proxy.accepted > 3
+        assert proxy.accepted > len(cuts)
         proxy.close()
 
 
 def second_box(world, name, with_state):
     """The branch's folder copied to another machine: its certificate, and perhaps its store."""
     branch, folder = world.branch, f"{world.folder}/{name}"
-    shutil.copytree(branch.folder, folder, ignore=None if with_state else shutil.ignore_patterns("state", "*.log"))
+    shutil.copytree(branch.folder, folder,
+                    ignore=shutil.ignore_patterns("control.sock", "*.log", *([] if with_state else ["state"])))
     daemon, port = Daemon("zajel-relay", f"{folder}/relay.conf", f"{folder}/relay.log"), free_port()
     set_keys(daemon.config, {"api": {"listen": f"127.0.0.1:{port}"}})
     return daemon, port

@@ -100,8 +100,9 @@ class Proxy:
                 continue
             for s in (near, far):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections.append(Connection(near, far, self.plan() or {}))
-            self.connections[-1].start()
+            connection = Connection(near, far, self.plan() or {})
+            self.connections.append(connection)
+            connection.start()
 
     @property
     def accepted(self):
@@ -118,4 +119,4 @@ class Proxy:
 
 
 def random_cut(least=300, most=30000):
-    return {"cut": random.randrange(least, most), "how": random.choice(["reset", "close", "half", "half_target"])}
+    return {"cut": random.randrange(least, most), "how": random.choice(["reset", "close"])}
