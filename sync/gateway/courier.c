@@ -365,7 +365,9 @@ unsigned courier_release(struct courier *c)
 
 void courier_state(const struct courier *c, struct courier_state *out)
 {
-    *out = (struct courier_state){ .unknown = c->unknown.count, .in_flight = c->in_flight };
+    *out = (struct courier_state){
+        .pending = c->doomed.count, .unknown = c->unknown.count, .in_flight = c->in_flight
+    };
     for (int lane = 0; lane < LANE_COUNT; lane++)
         out->pending += out->lanes[lane] = c->pending[lane];
     for (const struct number *n = c->numbers; n; n = n->next)
