@@ -105,22 +105,31 @@ static int salvage_lane(struct salvage *s, int lane, int64_t epoch)
     return status;
 }
 
-static int salvage_messages(struct salvage *s)
+/* The next epoch by index, of those that were saved. STATUS_END: none. */
+static int salvage_epoch(struct salvage *s, int64_t *epoch)
 {
-    static const char sql[] = "SELECT idx FROM epoch";
-    struct sqlite3_stmt *epochs;
-    int64_t found[256];
-    int count = 0, status = db_statement(s->to->db, sql, &epochs);
+    static const char sql[] = "SELECT idx FROM epoch WHERE idx>? ORDER BY idx LIMIT 1";
+    struct sqlite3_stmt *statement;
+    int status = db_statement(s->to->db, sql, &statement);
 
     if (status != STATUS_OK)
         return status;
-    while (count < 256 && outbox_store_row(epochs) == STATUS_OK)
-        found[count++] = sqlite3_column_int64(epochs, 0);
-    sqlite3_reset(epochs);
-    for (int i = 0; i < count && status == STATUS_OK; i++)
-        for (int lane = 0; lane < LANE_COUNT && status == STATUS_OK; lane++)
-            status = salvage_lane(s, lane, found[i]);
+    sqlite3_bind_int64(statement, 1, *epoch);
+    if ((status = outbox_store_row(statement)) == STATUS_OK)
+        *epoch = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
     return status;
+}
+
+static int salvage_messages(struct salvage *s)
+{
+    int64_t epoch = 0;
+    int status = STATUS_OK;
+
+    while (status == STATUS_OK && (status = salvage_epoch(s, &epoch)) == STATUS_OK)
+        for (int lane = 0; lane < LANE_COUNT && status == STATUS_OK; lane++)
+            status = salvage_lane(s, lane, epoch);
+    return status == STATUS_END ? STATUS_OK : status;
 }
 
 int outbox_salvage(struct outbox *o, const char *path)

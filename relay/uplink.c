@@ -109,7 +109,6 @@ static void carrier_message(void *owner, struct link *link, struct slice bytes)
         link_close(link, session_close_code(SESSION_REASON_LIMIT), session_reason_name(SESSION_REASON_LIMIT));
         return;
     }
-    text_clear(&c->frames[c->frame_count]);
     text_add(&c->frames[c->frame_count++], bytes);
     if (c->frame_count >= FRAMES_PAUSE && !c->is_paused) {
         c->is_paused = true;
@@ -365,6 +364,9 @@ static int uplink_receive(struct uplink *u, const struct branch_time *now)
     }
     if (!open)
         return status;
+    /* Frames may be large, and most relays have little to hear. */
+    for (size_t i = 0; i < c->frame_count; i++)
+        text_free(&c->frames[i]);
     c->frame_count = 0;
     if (c->is_paused && c->link) {
         c->is_paused = false;
