@@ -10,10 +10,10 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-#define EXPIRED_A_TURN 256u          /* Rows that one turn may end: others wait for the commit. */
-#define HEALTHY_GAP_MS 300000u       /* Webhooks that are further apart say nothing of the time between. */
-#define HEALTHY_ENOUGH_MS 1800000u   /* 30 minutes of them (design, promise P2). */
-#define LOOK_MS_MAX 10000u           /* The wall clock may be set meanwhile: deadlines are looked at anyway. */
+#define EXPIRED_A_TURN 256u        /* Rows that one turn may end: others wait for the commit. */
+#define HEALTHY_GAP_MS 300000u     /* Webhooks that are further apart say nothing of the time between. */
+#define HEALTHY_ENOUGH_MS 1800000u /* 30 minutes of them (design, promise P2). */
+#define LOOK_MS_MAX 10000u         /* The wall clock may be set meanwhile: deadlines are looked at anyway. */
 
 /* --- Opening --- */
 
@@ -72,11 +72,13 @@ static int load_all(struct courier *c, int64_t now_s)
     }
     free(l.entries);
     if (status == STATUS_OK)
-        log_event(LOG_LEVEL_INFO, "courier_read", "pending=%zu unknown=%zu", l.count, (size_t)c->unknown.count);
+        log_event(LOG_LEVEL_INFO, "courier_read", "pending=%zu unknown=%zu", l.count,
+                  (size_t)c->unknown.count);
     return status;
 }
 
-/* Attempts that were read as unknown are journaled so before the notes that made them doubtful are given up. */
+/* Attempts that were read as unknown are journaled so before the notes that made them doubtful are given up.
+ */
 static int journal_doubts(struct courier *c, int64_t now_s)
 {
     int status = STATUS_OK;
@@ -106,8 +108,8 @@ static void courier_due(void *owner)
     loop_note(c->loop);
 }
 
-int courier_open(struct courier **out, struct loop *loop, const struct settings *settings, struct ledger *ledger,
-                 int64_t now_s)
+int courier_open(struct courier **out, struct loop *loop, const struct settings *settings,
+                 struct ledger *ledger, int64_t now_s)
 {
     struct courier *c = calloc(1, sizeof *c);
     int status = STATUS_NO_MEMORY;
@@ -365,9 +367,9 @@ unsigned courier_release(struct courier *c)
 
 void courier_state(const struct courier *c, struct courier_state *out)
 {
-    *out = (struct courier_state){
-        .pending = c->doomed.count, .unknown = c->unknown.count, .in_flight = c->in_flight
-    };
+    *out = (struct courier_state){ .pending = c->doomed.count,
+                                   .unknown = c->unknown.count,
+                                   .in_flight = c->in_flight };
     for (int lane = 0; lane < LANE_COUNT; lane++)
         out->pending += out->lanes[lane] = c->pending[lane];
     for (const struct number *n = c->numbers; n; n = n->next)
@@ -381,7 +383,8 @@ bool courier_hold(const struct courier *c, size_t i, struct courier_hold *out)
 
     if (c->account.held && i-- == 0) {
         courier_state(c, &state);
-        *out = (struct courier_hold){ .code = c->account.code, .why = c->account.why, .messages = state.held };
+        *out =
+            (struct courier_hold){ .code = c->account.code, .why = c->account.why, .messages = state.held };
         return true;
     }
     for (const struct number *n = c->numbers; n; n = n->next) {

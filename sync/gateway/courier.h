@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The courier gives messages to WhatsApp: one at a time of each customer, number and lane, within the rates, and never
- * twice. An attempt is journaled before its body leaves; what nobody answered is parked until a webhook tells. */
+/* The courier gives messages to WhatsApp: one at a time of each customer, number and lane, within the rates,
+ * and never twice. An attempt is journaled before its body leaves; what nobody answered is parked until a
+ * webhook tells. */
 #ifndef ZAJEL_GATEWAY_COURIER_H
 #define ZAJEL_GATEWAY_COURIER_H
 
@@ -10,9 +11,10 @@
 
 struct courier;
 
-/* Reads all that is pending from the ledger. What may have been leaving when the gateway died is unknown now. */
-int courier_open(struct courier **out, struct loop *loop, const struct settings *settings, struct ledger *ledger,
-                 int64_t now_s);
+/* Reads all that is pending from the ledger. What may have been leaving when the gateway died is unknown now.
+ */
+int courier_open(struct courier **out, struct loop *loop, const struct settings *settings,
+                 struct ledger *ledger, int64_t now_s);
 void courier_close(struct courier *c); /* Ends requests in flight: their outcome is unknown. NULL is fine. */
 
 /* The turn, first half: outcomes, journal, deadlines. Any error: the turn must not be committed. */

@@ -11,12 +11,13 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-#define ANSWER_BYTES_MAX 65536u   /* WhatsApp's answers are below 1 KB; a proxy's page may be longer and is no answer. */
-#define TARGET_LOOK_MS 500u       /* How often a waiting reply looks for its target, and ... */
+#define ANSWER_BYTES_MAX \
+    65536u /* WhatsApp's answers are below 1 KB; a proxy's page may be longer and is no answer. */
+#define TARGET_LOOK_MS 500u        /* How often a waiting reply looks for its target, and ... */
 #define TARGET_LOOK_ASIDE_MS 5000u /* ... when it has been overtaken. */
 #define TARGET_OVERTAKEN_MS 30000u /* Design section 4, "Waiting". */
-#define TYPING_STALE_S 25         /* WhatsApp shows it no longer (whatsapp-cloud-api.md section 1). */
-#define TRY_AGAIN_MS 1000u        /* After a trouble of our own. */
+#define TYPING_STALE_S 25          /* WhatsApp shows it no longer (whatsapp-cloud-api.md section 1). */
+#define TRY_AGAIN_MS 1000u         /* After a trouble of our own. */
 
 /* --- Callbacks: copy and note --- */
 
@@ -135,7 +136,8 @@ static int begin_fetch(struct courier *c, struct flight *f, const struct number 
 
     while (base_length && base[base_length - 1] == '/')
         base_length--;
-    text_printf(&url, "%.*s/%s/%s/messages", (int)base_length, base, c->settings->api_version, n->settings->text);
+    text_printf(&url, "%.*s/%s/%s/messages", (int)base_length, base, c->settings->api_version,
+                n->settings->text);
     text_printf(&token, "Authorization: Bearer %s", n->settings->token.at);
     if (!url.failed && !token.failed) {
         const char *const headers[] = { token.at, "Content-Type: application/json", NULL };
@@ -182,7 +184,8 @@ static int take_off(struct courier *c, struct line *line, const struct request *
     return STATUS_OK;
 }
 
-/* The body as WhatsApp gets it goes into out. The job may be doomed or made to wait instead: then *ready is false. */
+/* The body as WhatsApp gets it goes into out. The job may be doomed or made to wait instead: then *ready is
+ * false. */
 static int make_body(struct courier *c, struct job *job, struct json *tree, const struct request *request,
                      struct text *out, bool *ready, uint64_t now_ms, int64_t now_s)
 {

@@ -7,10 +7,10 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-#define SLOW_MAX 6u           /* A sixty-fourth of the rate: below that the pause does it. */
-#define SLOW_FOR_MS 30000u    /* Each halving is taken back after so long without another. */
-#define BURST_SHARE 10u       /* A tenth of a second's messages may go at once: the rest keeps its distance. */
-#define BUSY_LOOK_MS 200u     /* A line beside a flying one of its customer looks again. */
+#define SLOW_MAX 6u        /* A sixty-fourth of the rate: below that the pause does it. */
+#define SLOW_FOR_MS 30000u /* Each halving is taken back after so long without another. */
+#define BURST_SHARE 10u    /* A tenth of a second's messages may go at once: the rest keeps its distance. */
+#define BUSY_LOOK_MS 200u  /* A line beside a flying one of its customer looks again. */
 
 void courier_must(int status)
 {
@@ -61,7 +61,8 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t id_key(const struct message_id *id)
 {
-    return mix(id->epoch ^ mix((uint64_t)id->branch << 8 | (uint64_t)id->lane) ^ id->seq * 0x9e3779b97f4a7c15ull);
+    return mix(id->epoch ^ mix((uint64_t)id->branch << 8 | (uint64_t)id->lane) ^
+               id->seq * 0x9e3779b97f4a7c15ull);
 }
 
 struct job *courier_find(const struct courier *c, const struct message_id *id)
@@ -363,8 +364,10 @@ static bool number_allows(struct courier *c, struct number *n, uint64_t now_ms)
     return wait_ms == 0;
 }
 
-/* The oldest ready line of the number's lane; those that have become not ready meanwhile are put where they belong. */
-static struct line *number_first(struct courier *c, struct number *n, int lane, uint64_t *row, uint64_t now_ms)
+/* The oldest ready line of the number's lane; those that have become not ready meanwhile are put where they
+ * belong. */
+static struct line *number_first(struct courier *c, struct number *n, int lane, uint64_t *row,
+                                 uint64_t now_ms)
 {
     struct line *line;
 

@@ -10,12 +10,13 @@
 #include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
 
-#define READ_TRIES_MAX 3u        /* A read mark harms nobody twice; after so many it is not worth more. */
-#define ASIDE_MS 60000u          /* A message that waits longer than this lets those behind it go on. */
+#define READ_TRIES_MAX 3u /* A read mark harms nobody twice; after so many it is not worth more. */
+#define ASIDE_MS 60000u   /* A message that waits longer than this lets those behind it go on. */
 
 /* No connection: nobody can be reached, whoever it is for. */
-static const struct courier_rule unreachable = { .then = COURIER_RETRY, .scope = COURIER_ACCOUNT, .first_s = 1,
-                                                 .most_s = 30, .factor = 2 };
+static const struct courier_rule unreachable = {
+    .then = COURIER_RETRY, .scope = COURIER_ACCOUNT, .first_s = 1, .most_s = 30, .factor = 2
+};
 
 uint64_t courier_random(struct courier *c)
 {
@@ -83,8 +84,8 @@ int courier_fail(struct courier *c, struct job *job, int code, struct slice titl
 
 /* --- Waiting again --- */
 
-void courier_pause(struct pause *p, const struct courier_rule *rule, int code, const char *why, uint64_t retry_after_s,
-                   uint64_t random, uint64_t now_ms)
+void courier_pause(struct pause *p, const struct courier_rule *rule, int code, const char *why,
+                   uint64_t retry_after_s, uint64_t random, uint64_t now_ms)
 {
     uint64_t delay_ms = courier_delay_ms(rule, p->tries + 1, random);
 
@@ -101,8 +102,8 @@ void courier_pause(struct pause *p, const struct courier_rule *rule, int code, c
 }
 
 /* The message waits again, and with it everybody in the rule's scope. */
-static int wait_again(struct courier *c, struct flight *f, const struct courier_rule *rule, int code, const char *why,
-                      uint64_t now_ms)
+static int wait_again(struct courier *c, struct flight *f, const struct courier_rule *rule, int code,
+                      const char *why, uint64_t now_ms)
 {
     struct job *job = f->job;
     struct pair *pair = job->line->pair;
@@ -121,7 +122,9 @@ static int wait_again(struct courier *c, struct flight *f, const struct courier_
             number->slow++;
         number->slow_at_ms = now_ms;
         break;
-    case COURIER_ACCOUNT: courier_pause(&c->account, rule, code, why, f->retry_after_s, random, now_ms); break;
+    case COURIER_ACCOUNT:
+        courier_pause(&c->account, rule, code, why, f->retry_after_s, random, now_ms);
+        break;
     }
     courier_land(c, job, now_ms);
     if (job->not_before_ms > now_ms + ASIDE_MS && job->line->jobs.count > 1)
@@ -133,12 +136,14 @@ static void alarm_of(const struct courier_rule *rule, const struct number *n, in
 {
     if (!rule->alarm || (p && p->tries > 0))
         return; /* Told once; the status shows it as long as it lasts. */
-    log_event(LOG_LEVEL_ERROR, "courier_alarm", "number=%s code=%d scope=%s", n->settings ? n->settings->text : "?",
-              code, rule->scope == COURIER_ACCOUNT ? "account" : "number");
+    log_event(LOG_LEVEL_ERROR, "courier_alarm", "number=%s code=%d scope=%s",
+              n->settings ? n->settings->text : "?", code,
+              rule->scope == COURIER_ACCOUNT ? "account" : "number");
 }
 
 /* A parsed Graph error: WhatsApp did not take it. */
-static int refused(struct courier *c, struct flight *f, const struct json *error, uint64_t now_ms, int64_t now_s)
+static int refused(struct courier *c, struct flight *f, const struct json *error, uint64_t now_ms,
+                   int64_t now_s)
 {
     struct job *job = f->job;
     int code = (int)json_integer(json_get(error, "code"), 0);
@@ -148,27 +153,33 @@ static int refused(struct courier *c, struct flight *f, const struct json *error
     struct number *n = job->line->pair->number;
     char why[96];
 
-    snprintf(why, sizeof why, "%.*s", (int)(message.length < 95 ? message.length : 95), (const char *)message.at);
-    alarm_of(rule, n, code, rule->scope == COURIER_ACCOUNT ? &c->account : rule->then == COURIER_HOLD ? &n->pause : NULL);
+    snprintf(why, sizeof why, "%.*s", (int)(message.length < 95 ? message.length : 95),
+             (const char *)message.at);
+    alarm_of(rule, n, code,
+             rule->scope == COURIER_ACCOUNT ? &c->account
+             : rule->then == COURIER_HOLD   ? &n->pause
+                                            : NULL);
     if (rule->then != COURIER_FAIL && (rule->tries_max == 0 || job->tries < rule->tries_max)) {
         bool too_late = rule->then == COURIER_LATER && job->of.deadline_s < now_s + (int64_t)rule->first_s;
 
         if (!too_late)
             return wait_again(c, f, rule, code, why, now_ms);
     }
-    return courier_fail(c, job, code, message.length ? message : slice_text("Message failed"), details, f->recipient,
-                        now_s);
+    return courier_fail(c, job, code, message.length ? message : slice_text("Message failed"), details,
+                        f->recipient, now_s);
 }
 
 static int nobody_knows(struct courier *c, struct flight *f, uint64_t now_ms, int64_t now_s)
 {
-    static const struct courier_rule again = { .then = COURIER_RETRY, .scope = COURIER_MESSAGE, .first_s = 2,
-                                               .most_s = 30, .factor = 2 };
+    static const struct courier_rule again = {
+        .then = COURIER_RETRY, .scope = COURIER_MESSAGE, .first_s = 2, .most_s = 30, .factor = 2
+    };
     struct job *job = f->job;
     int status;
 
     if (job->of.flags & LEDGER_JOB_READ)
-        return job->tries < READ_TRIES_MAX ? wait_again(c, f, &again, 0, f->why, now_ms) : end_read(c, job, false);
+        return job->tries < READ_TRIES_MAX ? wait_again(c, f, &again, 0, f->why, now_ms)
+                                           : end_read(c, job, false);
     status = ledger_job_attempt(c->ledger, &job->of.id, LEDGER_UNKNOWN, now_s);
     if (status == STATUS_OK)
         courier_park(c, job, now_s);
@@ -198,10 +209,12 @@ static int answered(struct courier *c, struct flight *f, uint64_t now_ms, int64_
         tree = NULL;
     error = json_get(tree, "error");
     meta = json_string(json_path(tree, "messages.0.id"));
-    if (f->status >= 200 && f->status < 300 && !f->is_read && meta.length && meta.length <= LEDGER_META_ID_MAX) {
+    if (f->status >= 200 && f->status < 300 && !f->is_read && meta.length &&
+        meta.length <= LEDGER_META_ID_MAX) {
         succeeded(c, job);
         status = courier_taken(c, job, meta);
-    } else if (f->status >= 200 && f->status < 300 && f->is_read && json_bool(json_get(tree, "success"), false)) {
+    } else if (f->status >= 200 && f->status < 300 && f->is_read &&
+               json_bool(json_get(tree, "success"), false)) {
         succeeded(c, job);
         status = end_read(c, job, true);
     } else if (json_type(json_get(error, "code")) == JSON_INTEGER) {

@@ -6,8 +6,10 @@
 #define ONE(code) (code), (code)
 #define FAIL .then = COURIER_FAIL
 #define FAIL_ALARM .then = COURIER_FAIL, .alarm = true
-#define HOLD(of) .then = COURIER_HOLD, .scope = (of), .first_s = 300, .most_s = 300, .factor = 1, .alarm = true
-#define RETRY(of, first, most) .then = COURIER_RETRY, .scope = (of), .first_s = (first), .most_s = (most), .factor = 2
+#define HOLD(of) \
+    .then = COURIER_HOLD, .scope = (of), .first_s = 300, .most_s = 300, .factor = 1, .alarm = true
+#define RETRY(of, first, most) \
+    .then = COURIER_RETRY, .scope = (of), .first_s = (first), .most_s = (most), .factor = 2
 #define LATER(after) .then = COURIER_LATER, .first_s = (after), .most_s = (after), .factor = 1, .tries_max = 1
 
 /* In rising order of codes. */
@@ -88,14 +90,16 @@ uint64_t courier_delay_ms(const struct courier_rule *rule, unsigned tries, uint6
         delay_s *= rule->factor;
     if (delay_s > rule->most_s)
         delay_s = rule->most_s;
-    /* The pair limit's delays are Meta's own words and a later's hour is exact; spreading helps where many wait. */
+    /* The pair limit's delays are Meta's own words and a later's hour is exact; spreading helps where many
+     * wait. */
     if (rule->scope == COURIER_PAIR || rule->then == COURIER_LATER)
         return delay_s * 1000;
     half_ms = delay_s * 500;
     return half_ms + (half_ms ? random % (half_ms + 1) : 0);
 }
 
-uint64_t courier_bucket_wait_ms(const struct courier_bucket *b, uint64_t interval_us, uint32_t burst, uint64_t now_ms)
+uint64_t courier_bucket_wait_ms(const struct courier_bucket *b, uint64_t interval_us, uint32_t burst,
+                                uint64_t now_ms)
 {
     uint64_t saved_us = interval_us * (burst > 0 ? burst - 1 : 0), now_us = now_ms * 1000;
 

@@ -61,9 +61,10 @@ static uint32_t route(struct passage *p, const struct event *e)
 {
     struct ledger *l = p->delivery->ledger;
     struct slice customer = event_customer(e);
-    struct routing_known known = {
-        .branch = usable_branch, .owner = l, .last_served = last_served(p, customer), .only_branch = only_branch(l)
-    };
+    struct routing_known known = { .branch = usable_branch,
+                                   .owner = l,
+                                   .last_served = last_served(p, customer),
+                                   .only_branch = only_branch(l) };
 
     return routing_choose(&p->delivery->settings->routing, customer, &known);
 }
@@ -95,8 +96,8 @@ static bool conversation(void *owner, struct slice meta, uint64_t *number)
     return status == STATUS_OK;
 }
 
-/* A status is the branch's whose message it is about: known by Meta's id, or by our token if WhatsApp's own answer never
- * came or is still on its way. */
+/* A status is the branch's whose message it is about: known by Meta's id, or by our token if WhatsApp's own
+ * answer never came or is still on its way. */
 static int find_owner(struct passage *p, const struct event *e)
 {
     struct ledger *l = p->delivery->ledger;
@@ -158,8 +159,9 @@ static int is_repeat(const struct delivery *d, const struct event *e)
     int status = STATUS_OK;
 
     if (event_repeat_key(e, &key))
-        status = key.failed ? STATUS_NO_MEMORY
-                            : ledger_seen(d->ledger, ledger_hash(d->ledger, "seen", text_slice(&key)), d->now_s);
+        status = key.failed
+                     ? STATUS_NO_MEMORY
+                     : ledger_seen(d->ledger, ledger_hash(d->ledger, "seen", text_slice(&key)), d->now_s);
     text_wipe(&key);
     return status;
 }

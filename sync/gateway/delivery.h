@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Delivery: one webhook's body becomes rows of branches. Repeats are dropped, ids rewritten, branches chosen. */
+/* Delivery: one webhook's body becomes rows of branches. Repeats are dropped, ids rewritten, branches chosen.
+ */
 #ifndef ZAJEL_GATEWAY_DELIVERY_H
 #define ZAJEL_GATEWAY_DELIVERY_H
 

@@ -11,7 +11,8 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-/* The file: magic, the machine's boot id, then places: 1 byte length (0: free) and the message's id in its binary form. */
+/* The file: magic, the machine's boot id, then places: 1 byte length (0: free) and the message's id in its
+ * binary form. */
 #define PLACE_BYTES 32u
 #define HEADER_BYTES 32u
 #define FILE_BYTES (HEADER_BYTES + DEPARTURES_MAX * PLACE_BYTES)
@@ -20,7 +21,7 @@ static const uint8_t magic[16] = "zajel released 1";
 
 struct departures {
     char *path;
-    int fd; /* -1: notes cannot be kept; the file is gone, so that all is doubtful after a restart. */
+    int fd;       /* -1: notes cannot be kept; the file is gone, so that all is doubtful after a restart. */
     bool trusted; /* What was read is of this boot of the machine. */
     uint8_t read[DEPARTURES_MAX][PLACE_BYTES];
     bool used[DEPARTURES_MAX];
@@ -45,7 +46,8 @@ static void read_file(struct departures *d)
     int fd = open(d->path, O_RDONLY | O_CLOEXEC);
 
     make_header(expected);
-    d->trusted = fd >= 0 && boot_is_known(expected) && read(fd, header, sizeof header) == (ssize_t)sizeof header &&
+    d->trusted = fd >= 0 && boot_is_known(expected) &&
+                 read(fd, header, sizeof header) == (ssize_t)sizeof header &&
                  memcmp(header, expected, sizeof header) == 0 &&
                  read(fd, d->read, sizeof d->read) == (ssize_t)sizeof d->read;
     if (fd >= 0)
@@ -117,8 +119,8 @@ void departures_begin(struct departures *d)
 
 static void write_place(struct departures *d, unsigned place, const uint8_t bytes[PLACE_BYTES])
 {
-    if (d->fd >= 0 &&
-        pwrite(d->fd, bytes, PLACE_BYTES, (off_t)(HEADER_BYTES + place * PLACE_BYTES)) != (ssize_t)PLACE_BYTES)
+    if (d->fd >= 0 && pwrite(d->fd, bytes, PLACE_BYTES, (off_t)(HEADER_BYTES + place * PLACE_BYTES)) !=
+                          (ssize_t)PLACE_BYTES)
         give_up(d);
 }
 

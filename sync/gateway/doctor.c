@@ -15,7 +15,8 @@
 #include "sync/kit/json.h"
 #include "sync/protocol/status.h"
 
-#define CERTIFICATE_DAYS_MIN 30 /* Renewing the server's certificate takes a visit to the centre, not to branches. */
+#define CERTIFICATE_DAYS_MIN \
+    30 /* Renewing the server's certificate takes a visit to the centre, not to branches. */
 #define FREE_BYTES_MIN (256u << 20)
 
 struct visit {
@@ -73,7 +74,8 @@ static void look_at_state(struct visit *v)
     find(v, free_bytes >= FREE_BYTES_MIN, "disk", "%" PRIu64 " MB free", free_bytes >> 20);
 }
 
-static void look_at_certificate(struct visit *v, const char *what, const char *certificate_name, const char *key_name)
+static void look_at_certificate(struct visit *v, const char *what, const char *certificate_name,
+                                const char *key_name)
 {
     char *certificate_path = file_join(v->settings->state, certificate_name);
     char *key_path = file_join(v->settings->state, key_name);
@@ -81,7 +83,8 @@ static void look_at_certificate(struct visit *v, const char *what, const char *c
     struct certificate_facts facts;
     int status = certificate_path && key_path ? STATUS_OK : STATUS_NO_MEMORY;
 
-    if (status == STATUS_OK && (status = file_read(certificate_path, FILE_SECRET_BYTES_MAX, &certificate)) == STATUS_OK &&
+    if (status == STATUS_OK &&
+        (status = file_read(certificate_path, FILE_SECRET_BYTES_MAX, &certificate)) == STATUS_OK &&
         (status = file_read(key_path, FILE_SECRET_BYTES_MAX, &key)) == STATUS_OK &&
         (status = certificate_read(certificate.at, &facts)) == STATUS_OK)
         status = certificate_check_key(certificate.at, key.at);
@@ -123,7 +126,8 @@ static void look_at_daemon(struct visit *v)
     struct text answer = { 0 };
     struct json *status = NULL;
     int code = 1;
-    int asked = path ? control_request(path, 1, argv, slice_of(NULL, 0), 5000, &code, &answer) : STATUS_NO_MEMORY;
+    int asked =
+        path ? control_request(path, 1, argv, slice_of(NULL, 0), 5000, &code, &answer) : STATUS_NO_MEMORY;
 
     if (asked != STATUS_OK || code != 0 || json_parse(text_slice(&answer), &status, NULL) != STATUS_OK)
         find(v, false, "gateway", "does not run, or does not answer: %s", status_name(asked));

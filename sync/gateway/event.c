@@ -48,14 +48,15 @@ static struct json *array_of(struct json *value)
 
 static struct slice customer_of(const struct json *item, enum event_kind kind)
 {
-    static const char *const names[][2] = { { "from", "from_user_id" }, { "recipient_id", "recipient_user_id" } };
+    static const char *const names[][2] = { { "from", "from_user_id" },
+                                            { "recipient_id", "recipient_user_id" } };
     struct slice first = json_string(json_get(item, names[kind == EVENT_STATUS][0]));
 
     return first.length ? first : json_string(json_get(item, names[kind == EVENT_STATUS][1]));
 }
 
-/* Of a batch each event keeps the contacts that are its own: the others belong to other customers, and may go to other
- * branches. When none can be told apart all stay. */
+/* Of a batch each event keeps the contacts that are its own: the others belong to other customers, and may go
+ * to other branches. When none can be told apart all stay. */
 static struct json *own_contacts(const struct json *contacts, const struct json *item, enum event_kind kind)
 {
     struct slice customer = customer_of(item, kind);
@@ -76,7 +77,8 @@ static struct json *own_contacts(const struct json *contacts, const struct json 
 }
 
 /* The value with one message or status alone. */
-static struct json *value_of_one(const struct json *value, const struct json *item, enum event_kind kind, bool alone)
+static struct json *value_of_one(const struct json *value, const struct json *item, enum event_kind kind,
+                                 bool alone)
 {
     const char *list = kind == EVENT_MESSAGE ? "messages" : "statuses";
     const char *other = kind == EVENT_MESSAGE ? "statuses" : "messages";
@@ -157,7 +159,8 @@ static int split_change(const struct splitting *s)
 {
     const struct json *value = json_get(s->change, "value");
     const struct json *messages = json_get(value, "messages"), *statuses = json_get(value, "statuses");
-    bool alone = (is_list(messages) ? json_count(messages) : 0) + (is_list(statuses) ? json_count(statuses) : 0) == 1;
+    bool alone =
+        (is_list(messages) ? json_count(messages) : 0) + (is_list(statuses) ? json_count(statuses) : 0) == 1;
     int status = STATUS_OK;
 
     if (!is_list(messages) && !is_list(statuses))
@@ -221,7 +224,8 @@ uint64_t event_number(const struct event *e)
 
 bool event_token(const struct event *e, struct message_id *id)
 {
-    return e->kind == EVENT_STATUS && request_token(json_string(json_get(e->item, "biz_opaque_callback_data")), id);
+    return e->kind == EVENT_STATUS &&
+           request_token(json_string(json_get(e->item, "biz_opaque_callback_data")), id);
 }
 
 /* Each part with its length, so that no two lists of parts read alike. */
@@ -233,10 +237,11 @@ static void add_part(struct text *out, struct slice part)
 
 bool event_repeat_key(const struct event *e, struct text *out)
 {
-    /* A status is one of (id, status, recipient); of a group each participant has his own, and a payment has its own
-     * sequence of states beside the message's. */
-    static const char *const parts[] = { "id", "status", "recipient_id", "recipient_user_id", "recipient_participant_id",
-                                         "type" };
+    /* A status is one of (id, status, recipient); of a group each participant has his own, and a payment has
+     * its own sequence of states beside the message's. */
+    static const char *const parts[] = {
+        "id", "status", "recipient_id", "recipient_user_id", "recipient_participant_id", "type"
+    };
     static const char *const payment[] = { "reference_id", "transaction.id", "transaction.status" };
 
     switch (e->kind) {
@@ -344,7 +349,8 @@ static struct json *failed_error(const struct event_failure *f)
     struct json *error = json_new_object(), *data = json_new_object();
 
     if (json_set(error, "code", json_new_integer(f->code)) == STATUS_OK &&
-        set_text(error, "title", f->title) == STATUS_OK && set_text(error, "message", f->message) == STATUS_OK &&
+        set_text(error, "title", f->title) == STATUS_OK &&
+        set_text(error, "message", f->message) == STATUS_OK &&
         set_text(data, "details", f->details.length ? f->details : f->title) == STATUS_OK) {
         if (json_set(error, "error_data", data) == STATUS_OK)
             return error;

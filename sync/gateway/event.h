@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events: a webhook's body comes with any number of entries, changes, messages and statuses; each becomes a webhook of
- * its own, whole in its envelope, and gets the branch's ids in place of Meta's (design section 4, "Ids").
- * Pure over JSON trees: what the ledger knows is asked through the caller's functions. */
+/* Events: a webhook's body comes with any number of entries, changes, messages and statuses; each becomes a
+ * webhook of its own, whole in its envelope, and gets the branch's ids in place of Meta's (design section 4,
+ * "Ids"). Pure over JSON trees: what the ledger knows is asked through the caller's functions. */
 #ifndef ZAJEL_GATEWAY_EVENT_H
 #define ZAJEL_GATEWAY_EVENT_H
 
@@ -22,8 +22,8 @@ struct event {
     struct json *item;  /* The message or status; NULL for others. */
 };
 
-/* Calls visit for each event, in the order of the body. The event's tree is freed afterwards. Ends at once with what
- * visit returned if that is not STATUS_OK. STATUS_NO_MEMORY */
+/* Calls visit for each event, in the order of the body. The event's tree is freed afterwards. Ends at once
+ * with what visit returned if that is not STATUS_OK. STATUS_NO_MEMORY */
 int event_split(const struct json *webhook, int (*visit)(void *owner, struct event *event), void *owner);
 
 /* What of the event is borrowed here is empty where it does not say. */
@@ -33,8 +33,8 @@ uint64_t event_number(const struct event *e);       /* metadata.phone_number_id;
 /* Our own token, put there by request_rewrite(): false when the status carries none. */
 bool event_token(const struct event *e, struct message_id *id);
 
-/* Adds the key by which repeats are known: nothing else of two events is compared. False: the event has none, and each
- * coming of it counts. */
+/* Adds the key by which repeats are known: nothing else of two events is compared. False: the event has none,
+ * and each coming of it counts. */
 bool event_repeat_key(const struct event *e, struct text *out);
 
 struct event_names {
@@ -44,7 +44,8 @@ struct event_names {
     bool (*conversation)(void *owner, struct slice meta, uint64_t *number);
     void *owner;
 };
-/* Rewrites the event as the branch will see it. A message's own id becomes "": it follows from the row it travels in. */
+/* Rewrites the event as the branch will see it. A message's own id becomes "": it follows from the row it
+ * travels in. */
 int event_rewrite(struct event *e, const struct event_names *names);
 /* Puts our id into a status. */
 int event_set_id(struct event *e, const struct message_id *id);

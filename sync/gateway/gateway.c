@@ -17,8 +17,8 @@
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
-#define TICK_MS 5000u          /* Old traces go, room is looked at. */
-#define FORGET_A_TICK 2000u    /* Rows of a day that is over; a million go in an hour. */
+#define TICK_MS 5000u       /* Old traces go, room is looked at. */
+#define FORGET_A_TICK 2000u /* Rows of a day that is over; a million go in an hour. */
 #define CALL_ARGUMENTS_MAX 8
 
 /* A question from the command line that waits for the turn. */
@@ -212,7 +212,8 @@ static void gateway_reload(void *owner)
         log_event(LOG_LEVEL_ERROR, "reload_failed", "why=%s",
                   log_quote(slice_text(error.text), quoted, sizeof quoted));
     else
-        log_event(LOG_LEVEL_INFO, "reloaded", "what=\"secrets, certificates of the links\" not=\"all other settings\"");
+        log_event(LOG_LEVEL_INFO, "reloaded",
+                  "what=\"secrets, certificates of the links\" not=\"all other settings\"");
     if (hub_reload(g->hub) != STATUS_OK)
         log_event(LOG_LEVEL_ERROR, "reload_failed", "why=\"certificates of the links\"");
     courier_release(g->courier); /* What was held may have been a token. */
@@ -275,7 +276,8 @@ static void gateway_call(void *owner, struct control_call *control, int argc, co
 static int open_hub(struct gateway *g)
 {
     const char *state = g->settings->state;
-    char *certificate = file_join(state, OFFICE_SERVER_CERTIFICATE), *key = file_join(state, OFFICE_SERVER_KEY);
+    char *certificate = file_join(state, OFFICE_SERVER_CERTIFICATE),
+         *key = file_join(state, OFFICE_SERVER_KEY);
     char *ca = file_join(state, OFFICE_CA_CERTIFICATE);
     struct hub_options options = { .loop = g->loop,
                                    .settings = g->settings,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gateway: its parts, and the turn in which they work (one commit, and only then words to the outside). */
+/* The gateway: its parts, and the turn in which they work (one commit, and only then words to the outside).
+ */
 #ifndef ZAJEL_GATEWAY_GATEWAY_H
 #define ZAJEL_GATEWAY_GATEWAY_H
 

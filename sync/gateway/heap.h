@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A heap gives the least key first: what is due next, what is oldest. Its nodes lie in their owners' structs, so that
- * one may be moved or taken out wherever it stands. All calls cost the logarithm of what is in it. */
+/* A heap gives the least key first: what is due next, what is oldest. Its nodes lie in their owners' structs,
+ * so that one may be moved or taken out wherever it stands. All calls cost the logarithm of what is in it. */
 #ifndef ZAJEL_GATEWAY_HEAP_H
 #define ZAJEL_GATEWAY_HEAP_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hub: the branches' links. It admits boxes by their certificates, runs a session on each link, gives what comes up
- * to the ledger and takes from it what goes down. */
+/* The hub: the branches' links. It admits boxes by their certificates, runs a session on each link, gives
+ * what comes up to the ledger and takes from it what goes down. */
 #ifndef ZAJEL_GATEWAY_HUB_H
 #define ZAJEL_GATEWAY_HUB_H
 
@@ -37,9 +37,9 @@ void hub_set_room(struct hub *h, bool has_room);
 
 struct hub_state {
     bool connected;
-    bool silent;        /* Connected, but overdue. */
-    bool clone_alarm;   /* Two boxes seem to use the branch's identity. */
-    uint64_t heard_ms;  /* loop time; 0: not since the start. */
+    bool silent;       /* Connected, but overdue. */
+    bool clone_alarm;  /* Two boxes seem to use the branch's identity. */
+    uint64_t heard_ms; /* loop time; 0: not since the start. */
 };
 void hub_branch_state(const struct hub *h, uint32_t branch, struct hub_state *out);
 

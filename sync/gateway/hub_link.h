@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One link of a branch, as the hub keeps it: its session, and the frames that wait for the turn. For hub*.c alone. */
+/* One link of a branch, as the hub keeps it: its session, and the frames that wait for the turn. For hub*.c
+ * alone. */
 #ifndef ZAJEL_GATEWAY_HUB_LINK_H
 #define ZAJEL_GATEWAY_HUB_LINK_H
 
@@ -8,10 +9,12 @@
 #include "sync/kit/link.h"
 #include "sync/protocol/session.h"
 
-#define HUB_FRAMES_MAX 16u          /* Waiting ones of a link; then its socket is not read. */
-#define HUB_ROOM_BYTES (1u << 20)   /* Credit of a branch: more than its link carries while we commit. */
-#define HUB_TALKING_MS 5000u        /* Heard within: it is there (design section 6, a dead link is noticed in 5 s). */
-#define HUB_HELLO_MS_MAX 30000u     /* The hello comes with the first frames; a slow link's handshake was before. */
+#define HUB_FRAMES_MAX 16u        /* Waiting ones of a link; then its socket is not read. */
+#define HUB_ROOM_BYTES (1u << 20) /* Credit of a branch: more than its link carries while we commit. */
+#define HUB_TALKING_MS \
+    5000u /* Heard within: it is there (design section 6, a dead link is noticed in 5 s). */
+#define HUB_HELLO_MS_MAX \
+    30000u /* The hello comes with the first frames; a slow link's handshake was before. */
 /* Close codes of the range for applications, beyond those of session_close_code(). */
 #define HUB_CLOSE_TRY_AGAIN 4100u
 #define HUB_CLOSE_REPLACED 4101u
@@ -28,7 +31,7 @@ struct hub_link {
     struct hub_link *next, **place; /* All links of the hub. */
     struct hub_link *next_dirty, *next_pump;
     bool dirty, pumping;
-    struct link *link; /* NULL before `up` and after `down`. */
+    struct link *link;       /* NULL before `up` and after `down`. */
     struct session *session; /* NULL once something failed in the middle of its actions. */
     uint32_t branch;
     const struct settings_branch *options;
@@ -80,7 +83,8 @@ struct hub {
 
 struct hub_link *hub_link_open(struct hub *h, uint32_t branch); /* NULL: out of memory. */
 void hub_link_free(struct hub_link *k);
-/* Copies a frame into the queue, and pauses the link when enough wait. STATUS_FULL: far too many, it did not pause. */
+/* Copies a frame into the queue, and pauses the link when enough wait. STATUS_FULL: far too many, it did not
+ * pause. */
 int hub_link_queue(struct hub_link *k, struct slice frame);
 bool hub_link_has_frames(const struct hub_link *k);
 /* Takes the oldest frame out; borrowed until the next call. */

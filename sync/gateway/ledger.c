@@ -22,9 +22,11 @@ static const char *const steps[] = {
     " fingerprint BLOB, until_s INTEGER NOT NULL, added_s INTEGER NOT NULL, seen_s INTEGER NOT NULL,"
     " store_id INTEGER NOT NULL, boot INTEGER NOT NULL, queue_messages INTEGER NOT NULL,"
     " queue_bytes INTEGER NOT NULL, queue_oldest_s INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE mark(branch INTEGER NOT NULL, epoch INTEGER NOT NULL, lane INTEGER NOT NULL, mark INTEGER NOT NULL,"
+    "CREATE TABLE mark(branch INTEGER NOT NULL, epoch INTEGER NOT NULL, lane INTEGER NOT NULL, mark"
+    " INTEGER NOT NULL,"
     " received INTEGER NOT NULL, PRIMARY KEY(branch, epoch, lane)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE job(branch INTEGER NOT NULL, epoch INTEGER NOT NULL, lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    "CREATE TABLE job(branch INTEGER NOT NULL, epoch INTEGER NOT NULL, lane INTEGER NOT NULL, seq INTEGER"
+    " NOT NULL,"
     " row INTEGER NOT NULL, number INTEGER NOT NULL, customer INTEGER NOT NULL, at_s INTEGER NOT NULL,"
     " deadline_s INTEGER NOT NULL, flags INTEGER NOT NULL, body BLOB NOT NULL,"
     " PRIMARY KEY(branch, epoch, lane, seq)) STRICT, WITHOUT ROWID;"
@@ -35,14 +37,17 @@ static const char *const steps[] = {
     " seq INTEGER NOT NULL, row INTEGER NOT NULL, meta BLOB NOT NULL,"
     " PRIMARY KEY(branch, epoch, lane, seq)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE wamid(hash INTEGER NOT NULL, branch INTEGER NOT NULL, epoch INTEGER NOT NULL,"
-    " lane INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(hash, branch, epoch, lane, seq)) STRICT, WITHOUT ROWID;"
+    " lane INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(hash, branch, epoch, lane, seq)) STRICT,"
+    " WITHOUT ROWID;"
     "CREATE TABLE conversation(branch INTEGER NOT NULL, hash INTEGER NOT NULL, number INTEGER NOT NULL,"
     " PRIMARY KEY(branch, hash)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE down(branch INTEGER NOT NULL, lane INTEGER NOT NULL, seq INTEGER NOT NULL, row INTEGER NOT NULL,"
+    "CREATE TABLE down(branch INTEGER NOT NULL, lane INTEGER NOT NULL, seq INTEGER NOT NULL, row INTEGER"
+    " NOT NULL,"
     " plain INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(branch, lane, seq)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE gone(branch INTEGER NOT NULL, lane INTEGER NOT NULL, seq INTEGER NOT NULL,"
     " PRIMARY KEY(branch, lane)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE seen(day INTEGER NOT NULL, hash INTEGER NOT NULL, PRIMARY KEY(day, hash)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE seen(day INTEGER NOT NULL, hash INTEGER NOT NULL, PRIMARY KEY(day, hash)) STRICT,"
+    " WITHOUT ROWID;"
     "CREATE TABLE served(customer INTEGER NOT NULL, branch INTEGER NOT NULL, PRIMARY KEY(customer))"
     " STRICT, WITHOUT ROWID;"
     "CREATE TABLE unrouted(row INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, body BLOB NOT NULL) STRICT;"
@@ -55,10 +60,11 @@ static int write_meta(struct ledger *l)
 {
     int status = ledger_run(
         l,
-        "INSERT INTO meta(id, store_id, boot, epoch, key_index, salt) VALUES(0, ?, ?, ?, ?, ?) ON CONFLICT(id)"
+        "INSERT INTO meta(id, store_id, boot, epoch, key_index, salt) VALUES(0, ?, ?, ?, ?, ?) ON"
+        " CONFLICT(id)"
         " DO UPDATE SET boot = excluded.boot, epoch = excluded.epoch, key_index = excluded.key_index",
-        LEDGER_WITH(LEDGER_INT(l->store_id), LEDGER_INT(l->boot), LEDGER_INT(l->epoch), LEDGER_INT(l->key_index),
-                    LEDGER_BLOB(slice_of(l->salt, sizeof l->salt))));
+        LEDGER_WITH(LEDGER_INT(l->store_id), LEDGER_INT(l->boot), LEDGER_INT(l->epoch),
+                    LEDGER_INT(l->key_index), LEDGER_BLOB(slice_of(l->salt, sizeof l->salt))));
 
     return status == STATUS_OK ? db_commit(l->db) : status;
 }
@@ -120,7 +126,8 @@ static int bind_epochs(struct ledger *l)
     return status == STATUS_END ? STATUS_OK : status;
 }
 
-/* The boot counter stands in a file beside the database too: one that is ahead says that the database is a backup. */
+/* The boot counter stands in a file beside the database too: one that is ahead says that the database is a
+ * backup. */
 static int check_boot_file(struct ledger *l, const char *path)
 {
     struct text kept = { 0 };
@@ -156,7 +163,9 @@ static int count_boot(struct ledger *l, const char *folder)
 static int open_store(struct ledger *l, const struct ledger_options *options)
 {
     char *path = file_join(options->folder, "ledger.db"), *keys = file_join(options->folder, "keys");
-    struct db_options store = { .path = path, .bytes_max = options->bytes_max, .reserve_bytes = options->reserve_bytes };
+    struct db_options store = { .path = path,
+                                .bytes_max = options->bytes_max,
+                                .reserve_bytes = options->reserve_bytes };
     int status = path && keys ? STATUS_OK : STATUS_NO_MEMORY;
 
     if (status == STATUS_OK && !options->make && access(path, F_OK) != 0)
@@ -178,7 +187,8 @@ int ledger_open(struct ledger **out, const struct ledger_options *options)
     if (!l)
         goto fail;
     l->bytes_max = options->bytes_max;
-    if ((status = packer_open(&l->packer, PACK_FAST)) != STATUS_OK || (status = open_store(l, options)) != STATUS_OK)
+    if ((status = packer_open(&l->packer, PACK_FAST)) != STATUS_OK ||
+        (status = open_store(l, options)) != STATUS_OK)
         goto fail;
     if ((status = read_meta(l)) == STATUS_OK)
         status = bind_epochs(l);
@@ -251,7 +261,8 @@ uint64_t ledger_hash(const struct ledger *l, const char *domain, struct slice te
     uint8_t hash[SEAL_HASH_BYTES];
     uint64_t value;
 
-    /* The salt is secret, its length fixed, and every part's length is hashed too: nothing can be appended. */
+    /* The salt is secret, its length fixed, and every part's length is hashed too: nothing can be appended.
+     */
     if (seal_sha256_parts(parts, sizeof parts / sizeof *parts, hash) != STATUS_OK)
         abort(); /* The library cannot hash any more: no key and no seal can be trusted then. */
     memcpy(&value, hash, sizeof value);

@@ -13,7 +13,8 @@ bool ledger_branch_id_is_good(const char *id)
     static const char later[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     size_t length = strlen(id);
 
-    return length >= 1 && length <= LEDGER_BRANCH_ID_MAX && strchr(first, id[0]) && strspn(id, later) == length;
+    return length >= 1 && length <= LEDGER_BRANCH_ID_MAX && strchr(first, id[0]) &&
+           strspn(id, later) == length;
 }
 
 struct ledger_branch_more *ledger_branch_own(const struct ledger *l, uint32_t number)
@@ -105,10 +106,11 @@ int ledger_read_received(struct ledger *l)
 int ledger_read_branches(struct ledger *l)
 {
     struct ledger_walk walk;
-    int status = ledger_ask(l, &walk,
-                            "SELECT number, id, revoked, fingerprint, until_s, added_s, seen_s, store_id, boot,"
-                            " queue_messages, queue_bytes, queue_oldest_s FROM branch ORDER BY number",
-                            NULL, 0);
+    int status =
+        ledger_ask(l, &walk,
+                   "SELECT number, id, revoked, fingerprint, until_s, added_s, seen_s, store_id, boot,"
+                   " queue_messages, queue_bytes, queue_oldest_s FROM branch ORDER BY number",
+                   NULL, 0);
 
     while (status == STATUS_OK && (status = ledger_row(&walk)) == STATUS_OK) {
         struct ledger_branch_more *b = append(l);
@@ -133,10 +135,11 @@ int ledger_branch_add(struct ledger *l, const char *id, int64_t now_s, uint32_t 
         return STATUS_INVALID;
     if (ledger_branch_find(l, id))
         return STATUS_CONFLICT;
-    status = ledger_run(l,
-                        "INSERT INTO branch(number, id, revoked, until_s, added_s, seen_s, store_id, boot,"
-                        " queue_messages, queue_bytes, queue_oldest_s) VALUES(?, ?, 0, 0, ?, 0, 0, 0, 0, 0, 0)",
-                        LEDGER_WITH(LEDGER_INT(l->branch_count + 1), LEDGER_BLOB(slice_text(id)), LEDGER_INT(now_s)));
+    status = ledger_run(
+        l,
+        "INSERT INTO branch(number, id, revoked, until_s, added_s, seen_s, store_id, boot,"
+        " queue_messages, queue_bytes, queue_oldest_s) VALUES(?, ?, 0, 0, ?, 0, 0, 0, 0, 0, 0)",
+        LEDGER_WITH(LEDGER_INT(l->branch_count + 1), LEDGER_BLOB(slice_text(id)), LEDGER_INT(now_s)));
     if (status != STATUS_OK)
         return status;
     if (!(b = append(l)))
@@ -154,8 +157,9 @@ int ledger_branch_certify(struct ledger *l, uint32_t number, const uint8_t finge
 
     if (!b)
         return STATUS_END;
-    status = ledger_run(l, "UPDATE branch SET fingerprint = ?, until_s = ? WHERE number = ?",
-                        LEDGER_WITH(LEDGER_BLOB(slice_of(fingerprint, 32)), LEDGER_INT(until_s), LEDGER_INT(number)));
+    status = ledger_run(
+        l, "UPDATE branch SET fingerprint = ?, until_s = ? WHERE number = ?",
+        LEDGER_WITH(LEDGER_BLOB(slice_of(fingerprint, 32)), LEDGER_INT(until_s), LEDGER_INT(number)));
     if (status != STATUS_OK)
         return status;
     memcpy(b->shown.fingerprint, fingerprint, sizeof b->shown.fingerprint);
@@ -183,8 +187,9 @@ int ledger_branch_hello(struct ledger *l, uint32_t number, uint64_t store_id, ui
     int status;
 
     assert(b);
-    status = ledger_run(l, "UPDATE branch SET store_id = ?, boot = ?, seen_s = ? WHERE number = ?",
-                        LEDGER_WITH(LEDGER_INT(store_id), LEDGER_INT(boot), LEDGER_INT(now_s), LEDGER_INT(number)));
+    status = ledger_run(
+        l, "UPDATE branch SET store_id = ?, boot = ?, seen_s = ? WHERE number = ?",
+        LEDGER_WITH(LEDGER_INT(store_id), LEDGER_INT(boot), LEDGER_INT(now_s), LEDGER_INT(number)));
     if (status != STATUS_OK)
         return status;
     b->shown.store_id = store_id;
@@ -193,18 +198,19 @@ int ledger_branch_hello(struct ledger *l, uint32_t number, uint64_t store_id, ui
     return STATUS_OK;
 }
 
-int ledger_branch_report(struct ledger *l, uint32_t number, uint64_t messages, uint64_t bytes, uint64_t oldest_s,
-                         int64_t now_s)
+int ledger_branch_report(struct ledger *l, uint32_t number, uint64_t messages, uint64_t bytes,
+                         uint64_t oldest_s, int64_t now_s)
 {
     struct ledger_branch_more *b = ledger_branch_own(l, number);
     int status;
 
     assert(b);
-    status = ledger_run(l,
-                        "UPDATE branch SET queue_messages = ?, queue_bytes = ?, queue_oldest_s = ?, seen_s = ?"
-                        " WHERE number = ?",
-                        LEDGER_WITH(LEDGER_INT(messages), LEDGER_INT(bytes), LEDGER_INT(oldest_s), LEDGER_INT(now_s),
-                                    LEDGER_INT(number)));
+    status =
+        ledger_run(l,
+                   "UPDATE branch SET queue_messages = ?, queue_bytes = ?, queue_oldest_s = ?, seen_s = ?"
+                   " WHERE number = ?",
+                   LEDGER_WITH(LEDGER_INT(messages), LEDGER_INT(bytes), LEDGER_INT(oldest_s),
+                               LEDGER_INT(now_s), LEDGER_INT(number)));
     if (status != STATUS_OK)
         return status;
     b->shown.queue_messages = messages;

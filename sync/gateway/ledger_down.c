@@ -59,7 +59,8 @@ int ledger_read_down(struct ledger *l)
     return status == STATUS_END ? STATUS_OK : status;
 }
 
-int ledger_down_put(struct ledger *l, uint32_t branch, enum lane lane, struct slice item, struct message_id *id_out)
+int ledger_down_put(struct ledger *l, uint32_t branch, enum lane lane, struct slice item,
+                    struct message_id *id_out)
 {
     struct ledger_branch_more *b = ledger_branch_own(l, branch);
     uint64_t row = ledger_new_row(l), seq;
@@ -71,9 +72,10 @@ int ledger_down_put(struct ledger *l, uint32_t branch, enum lane lane, struct sl
     seq = b->down_last[lane] + 1;
     status = ledger_seal(l, ROW_LEDGER_DOWN, lane, row, down_aad(branch, lane, seq, room), item, &sealed);
     if (status == STATUS_OK)
-        status = ledger_run(l, "INSERT INTO down(branch, lane, seq, row, plain, body) VALUES(?, ?, ?, ?, ?, ?)",
-                            LEDGER_WITH(LEDGER_INT(branch), LEDGER_INT(lane), LEDGER_INT(seq), LEDGER_INT(row),
-                                        LEDGER_INT(item.length), LEDGER_BLOB(sealed)));
+        status =
+            ledger_run(l, "INSERT INTO down(branch, lane, seq, row, plain, body) VALUES(?, ?, ?, ?, ?, ?)",
+                       LEDGER_WITH(LEDGER_INT(branch), LEDGER_INT(lane), LEDGER_INT(seq), LEDGER_INT(row),
+                                   LEDGER_INT(item.length), LEDGER_BLOB(sealed)));
     if (status != STATUS_OK)
         return status;
     b->down_last[lane] = seq; /* Burnt, also when the turn comes to nothing. */
@@ -103,8 +105,8 @@ int ledger_down_next(struct ledger *l, uint32_t branch, enum lane lane, uint64_t
     if (status != STATUS_OK || (status = ledger_row(&walk)) != STATUS_OK)
         return status;
     *seq_out = ledger_unsigned(&walk, 0);
-    status = ledger_unseal(l, ROW_LEDGER_DOWN, lane, ledger_unsigned(&walk, 1), down_aad(branch, lane, *seq_out, room),
-                           ledger_bytes(&walk, 2), out);
+    status = ledger_unseal(l, ROW_LEDGER_DOWN, lane, ledger_unsigned(&walk, 1),
+                           down_aad(branch, lane, *seq_out, room), ledger_bytes(&walk, 2), out);
     ledger_leave(&walk);
     return status;
 }

@@ -21,10 +21,11 @@ int ledger_id_put(struct ledger *l, const struct message_id *ours, struct slice 
         return STATUS_INVALID;
     status = ledger_seal(l, ROW_LEDGER_UP, ours->lane, row, id_aad(ours, room), meta, &sealed);
     if (status == STATUS_OK)
-        status = ledger_run(l,
-                            "INSERT INTO identity(branch, epoch, lane, seq, row, meta) VALUES(?, ?, ?, ?, ?, ?)"
-                            " ON CONFLICT(branch, epoch, lane, seq) DO NOTHING",
-                            LEDGER_WITH(LEDGER_ID(ours), LEDGER_INT(row), LEDGER_BLOB(sealed)));
+        status =
+            ledger_run(l,
+                       "INSERT INTO identity(branch, epoch, lane, seq, row, meta) VALUES(?, ?, ?, ?, ?, ?)"
+                       " ON CONFLICT(branch, epoch, lane, seq) DO NOTHING",
+                       LEDGER_WITH(LEDGER_ID(ours), LEDGER_INT(row), LEDGER_BLOB(sealed)));
     if (status != STATUS_OK)
         return status;
     return ledger_run(l,
@@ -37,9 +38,9 @@ int ledger_id_to_meta(struct ledger *l, const struct message_id *ours, struct te
 {
     uint8_t room[MESSAGE_ID_BINARY_MAX];
     struct ledger_walk walk;
-    int status = ledger_ask(l, &walk,
-                            "SELECT row, meta FROM identity WHERE branch = ? AND epoch = ? AND lane = ? AND seq = ?",
-                            LEDGER_WITH(LEDGER_ID(ours)));
+    int status = ledger_ask(
+        l, &walk, "SELECT row, meta FROM identity WHERE branch = ? AND epoch = ? AND lane = ? AND seq = ?",
+        LEDGER_WITH(LEDGER_ID(ours)));
 
     if (status != STATUS_OK || (status = ledger_row(&walk)) != STATUS_OK)
         return status;
@@ -56,8 +57,8 @@ int ledger_id_from_meta(struct ledger *l, struct slice meta, struct message_id *
 
     if (meta.length == 0 || meta.length > LEDGER_META_ID_MAX)
         return STATUS_END;
-    /* 64 keyed bits: two of a billion ids share them in one gateway of fifty, and then only as a wrong guess of which
-     * of the two is meant; Meta's texts are not compared for that. */
+    /* 64 keyed bits: two of a billion ids share them in one gateway of fifty, and then only as a wrong guess
+     * of which of the two is meant; Meta's texts are not compared for that. */
     status = ledger_ask(l, &walk, "SELECT branch, epoch, lane, seq FROM wamid WHERE hash = ?",
                         LEDGER_WITH(LEDGER_INT(ledger_hash(l, "wamid", meta))));
     if (status != STATUS_OK || (status = ledger_row(&walk)) != STATUS_OK)

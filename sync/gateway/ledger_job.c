@@ -70,12 +70,13 @@ int ledger_take(struct ledger *l, struct ledger_job *job, struct slice item)
     status = ledger_seal(l, ROW_LEDGER_UP, job->id.lane, job->row, job_aad(job, room), item, &sealed);
     if (status != STATUS_OK)
         return status;
-    return ledger_run(l,
-                      "INSERT INTO job(branch, epoch, lane, seq, row, number, customer, at_s, deadline_s, flags, body)"
-                      " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                      LEDGER_WITH(LEDGER_ID(&job->id), LEDGER_INT(job->row), LEDGER_INT(job->number),
-                                  LEDGER_INT(job->customer), LEDGER_INT(job->at_s), LEDGER_INT(job->deadline_s),
-                                  LEDGER_INT(job->flags), LEDGER_BLOB(sealed)));
+    return ledger_run(
+        l,
+        "INSERT INTO job(branch, epoch, lane, seq, row, number, customer, at_s, deadline_s, flags, body)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        LEDGER_WITH(LEDGER_ID(&job->id), LEDGER_INT(job->row), LEDGER_INT(job->number),
+                    LEDGER_INT(job->customer), LEDGER_INT(job->at_s), LEDGER_INT(job->deadline_s),
+                    LEDGER_INT(job->flags), LEDGER_BLOB(sealed)));
 }
 
 int ledger_pass(struct ledger *l, const struct message_id *id)
@@ -84,15 +85,17 @@ int ledger_pass(struct ledger *l, const struct message_id *id)
 }
 
 int ledger_jobs(struct ledger *l,
-                void (*visit)(void *owner, const struct ledger_job *job, enum ledger_attempt attempt, int64_t since_s),
+                void (*visit)(void *owner, const struct ledger_job *job, enum ledger_attempt attempt,
+                              int64_t since_s),
                 void *owner)
 {
     struct ledger_walk walk;
-    int status = ledger_ask(l, &walk,
-                            "SELECT j.branch, j.epoch, j.lane, j.seq, row, number, customer, at_s, deadline_s, flags,"
-                            " state, since_s FROM job j LEFT JOIN attempt a ON a.branch = j.branch"
-                            " AND a.epoch = j.epoch AND a.lane = j.lane AND a.seq = j.seq",
-                            NULL, 0);
+    int status =
+        ledger_ask(l, &walk,
+                   "SELECT j.branch, j.epoch, j.lane, j.seq, row, number, customer, at_s, deadline_s, flags,"
+                   " state, since_s FROM job j LEFT JOIN attempt a ON a.branch = j.branch"
+                   " AND a.epoch = j.epoch AND a.lane = j.lane AND a.seq = j.seq",
+                   NULL, 0);
 
     while (status == STATUS_OK && (status = ledger_row(&walk)) == STATUS_OK) {
         struct ledger_job job = {
@@ -117,17 +120,20 @@ int ledger_job_item(struct ledger *l, const struct ledger_job *job, struct text 
 {
     uint8_t room[JOB_AAD_MAX];
     struct ledger_walk walk;
-    int status = ledger_ask(l, &walk, "SELECT body FROM job WHERE branch = ? AND epoch = ? AND lane = ? AND seq = ?",
-                            LEDGER_WITH(LEDGER_ID(&job->id)));
+    int status =
+        ledger_ask(l, &walk, "SELECT body FROM job WHERE branch = ? AND epoch = ? AND lane = ? AND seq = ?",
+                   LEDGER_WITH(LEDGER_ID(&job->id)));
 
     if (status != STATUS_OK || (status = ledger_row(&walk)) != STATUS_OK)
         return status;
-    status = ledger_unseal(l, ROW_LEDGER_UP, job->id.lane, job->row, job_aad(job, room), ledger_bytes(&walk, 0), out);
+    status = ledger_unseal(l, ROW_LEDGER_UP, job->id.lane, job->row, job_aad(job, room),
+                           ledger_bytes(&walk, 0), out);
     ledger_leave(&walk);
     return status;
 }
 
-int ledger_job_attempt(struct ledger *l, const struct message_id *id, enum ledger_attempt attempt, int64_t since_s)
+int ledger_job_attempt(struct ledger *l, const struct message_id *id, enum ledger_attempt attempt,
+                       int64_t since_s)
 {
     if (attempt == LEDGER_WAITING)
         return ledger_run(l, "DELETE FROM attempt WHERE branch = ? AND epoch = ? AND lane = ? AND seq = ?",

@@ -21,14 +21,16 @@ int ledger_seen(struct ledger *l, uint64_t hash, int64_t now_s)
         if (status != STATUS_END)
             return status == STATUS_OK ? STATUS_CONFLICT : status;
     }
-    return ledger_run(l, "INSERT INTO seen(day, hash) VALUES(?, ?)", LEDGER_WITH(LEDGER_INT(day), LEDGER_INT(hash)));
+    return ledger_run(l, "INSERT INTO seen(day, hash) VALUES(?, ?)",
+                      LEDGER_WITH(LEDGER_INT(day), LEDGER_INT(hash)));
 }
 
 int ledger_forget_seen(struct ledger *l, int64_t now_s, size_t rows_max)
 {
     struct ledger_walk walk;
     int64_t least = now_s / DAY_S - LEDGER_SEEN_DAYS;
-    int status = ledger_ask(l, &walk, "SELECT 1 FROM seen WHERE day < ? LIMIT 1", LEDGER_WITH(LEDGER_INT(least)));
+    int status =
+        ledger_ask(l, &walk, "SELECT 1 FROM seen WHERE day < ? LIMIT 1", LEDGER_WITH(LEDGER_INT(least)));
 
     if (status == STATUS_OK)
         status = ledger_row(&walk);

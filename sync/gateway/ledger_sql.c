@@ -123,8 +123,8 @@ static uint8_t *scratch(struct ledger *l, unsigned which, size_t room)
     return l->scratch[which];
 }
 
-int ledger_seal(struct ledger *l, enum row_table table, enum lane lane, uint64_t row, struct slice aad, struct slice plain,
-                struct slice *out)
+int ledger_seal(struct ledger *l, enum row_table table, enum lane lane, uint64_t row, struct slice aad,
+                struct slice plain, struct slice *out)
 {
     struct row_place place = { .index = l->key_index, .table = table, .lane = (uint8_t)lane, .seq = row };
     uint8_t *packed = scratch(l, 0, pack_bound(plain.length));

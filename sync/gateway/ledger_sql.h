@@ -17,7 +17,7 @@ struct ledger_branch_more {
     uint64_t down_last[LANE_COUNT];
     uint64_t down_held[LANE_COUNT]; /* As down_last, of what is committed: no more may leave. */
     bool touched;                   /* In ledger.touched. */
-    uint64_t conversations; /* Numbers given; read on first use. */
+    uint64_t conversations;         /* Numbers given; read on first use. */
     bool conversations_read;
 };
 
@@ -33,7 +33,8 @@ struct ledger {
     uint64_t row_next; /* boot in the upper half: a sealing nonce serves once, whatever was lost. */
     struct ledger_branch_more **branches; /* By number - 1. */
     uint32_t branch_count, branch_room;
-    uint32_t *touched; /* Numbers of branches that got rows since they were asked for. Room as for branches. */
+    uint32_t
+        *touched; /* Numbers of branches that got rows since they were asked for. Room as for branches. */
     uint32_t touched_count;
     uint64_t counters[LEDGER_COUNTER_COUNT];
     bool counter_changed[LEDGER_COUNTER_COUNT];
@@ -67,7 +68,8 @@ struct ledger_walk {
 };
 int ledger_ask(struct ledger *l, struct ledger_walk *walk, const char *sql, const struct ledger_value *values,
                size_t count);
-int ledger_row(struct ledger_walk *walk); /* STATUS_OK: a row; STATUS_END: none, the walk is over, as after any error. */
+int ledger_row(
+    struct ledger_walk *walk); /* STATUS_OK: a row; STATUS_END: none, the walk is over, as after any error. */
 int64_t ledger_integer(const struct ledger_walk *walk, int column);
 uint64_t ledger_unsigned(const struct ledger_walk *walk, int column);
 struct slice ledger_bytes(const struct ledger_walk *walk, int column); /* Empty for NULL. */
@@ -76,8 +78,8 @@ void ledger_leave(struct ledger_walk *walk); /* Ends it early; fine after its en
 
 uint64_t ledger_new_row(struct ledger *l);
 /* Packs and seals plain; *out lies in the ledger's scratch until the next seal or unseal. */
-int ledger_seal(struct ledger *l, enum row_table table, enum lane lane, uint64_t row, struct slice aad, struct slice plain,
-                struct slice *out);
+int ledger_seal(struct ledger *l, enum row_table table, enum lane lane, uint64_t row, struct slice aad,
+                struct slice plain, struct slice *out);
 /* Adds the plain bytes to out. STATUS_CORRUPT also when the key is gone. */
 int ledger_unseal(struct ledger *l, enum row_table table, enum lane lane, uint64_t row, struct slice aad,
                   struct slice sealed, struct text *out);

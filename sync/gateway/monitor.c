@@ -141,7 +141,8 @@ static void answer_page(const struct monitor *m, struct http_request *r)
     struct text status = { 0 }, page = { 0 };
     struct json *root = NULL;
 
-    if (monitor_status(m->sources, &status) == STATUS_OK && json_parse(text_slice(&status), &root, NULL) == STATUS_OK)
+    if (monitor_status(m->sources, &status) == STATUS_OK &&
+        json_parse(text_slice(&status), &root, NULL) == STATUS_OK)
         fill_page(&page, root);
     if (!root || page.failed)
         answer_text(r, 503, "out of memory\n");
@@ -177,7 +178,8 @@ static void add_hub_metrics(const struct monitor_sources *s, struct text *out)
     one(out, "zajel_gateway_links_refused_total", METRIC_COUNTER, "Links refused.", (double)t.refused_total);
     one(out, "zajel_gateway_link_received_bytes_total", METRIC_COUNTER, "Frame bytes from branches.",
         (double)t.received_bytes);
-    one(out, "zajel_gateway_link_sent_bytes_total", METRIC_COUNTER, "Frame bytes to branches.", (double)t.sent_bytes);
+    one(out, "zajel_gateway_link_sent_bytes_total", METRIC_COUNTER, "Frame bytes to branches.",
+        (double)t.sent_bytes);
     one(out, "zajel_gateway_received_total", METRIC_COUNTER, "Messages taken from branches, for ever.",
         (double)received);
     one(out, "zajel_gateway_pending_down", METRIC_GAUGE, "Events that wait for a branch.", (double)down);
@@ -191,7 +193,8 @@ static void add_courier_metrics(const struct monitor_sources *s, struct text *ou
     } counters[] = {
         { LEDGER_SUBMITTED, "zajel_gateway_submitted_total", "Messages taken by WhatsApp." },
         { LEDGER_FAILED, "zajel_gateway_failed_total", "Messages refused and told." },
-        { LEDGER_EXPIRED, "zajel_gateway_expired_total", "Messages whose deadline passed before they were sent." },
+        { LEDGER_EXPIRED, "zajel_gateway_expired_total",
+          "Messages whose deadline passed before they were sent." },
         { LEDGER_UNKNOWN_TOLD, "zajel_gateway_unknown_told_total", "Messages told as unknown." },
         { LEDGER_READ_DROPPED, "zajel_gateway_read_marks_dropped_total", "Read marks given up." },
         { LEDGER_MALFORMED, "zajel_gateway_malformed_total", "Rows of branches that could not be read." },
@@ -209,8 +212,10 @@ static void add_courier_metrics(const struct monitor_sources *s, struct text *ou
         snprintf(label, sizeof label, "lane=\"%s\"", lane_name((enum lane)lane));
         metrics_sample(out, "zajel_gateway_pending", label, (double)state.lanes[lane]);
     }
-    one(out, "zajel_gateway_held", METRIC_GAUGE, "Messages held until somebody mends something.", (double)state.held);
-    one(out, "zajel_gateway_unknown", METRIC_GAUGE, "Messages whose outcome is unknown.", (double)state.unknown);
+    one(out, "zajel_gateway_held", METRIC_GAUGE, "Messages held until somebody mends something.",
+        (double)state.held);
+    one(out, "zajel_gateway_unknown", METRIC_GAUGE, "Messages whose outcome is unknown.",
+        (double)state.unknown);
     one(out, "zajel_gateway_in_flight", METRIC_GAUGE, "Requests to WhatsApp under way.", state.in_flight);
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         one(out, counters[i].name, METRIC_COUNTER, counters[i].help,
@@ -226,10 +231,12 @@ static void answer_metrics(const struct monitor *m, struct http_request *r)
     webhooks_totals(s->webhooks, &webhooks);
     add_hub_metrics(s, &out);
     add_courier_metrics(s, &out);
-    one(&out, "zajel_gateway_webhook_posts_total", METRIC_COUNTER, "Webhooks posted to us.", (double)webhooks.posts);
+    one(&out, "zajel_gateway_webhook_posts_total", METRIC_COUNTER, "Webhooks posted to us.",
+        (double)webhooks.posts);
     one(&out, "zajel_gateway_webhook_denied_total", METRIC_COUNTER, "Webhooks with a wrong signature.",
         (double)webhooks.denied);
-    one(&out, "zajel_gateway_store_bytes", METRIC_GAUGE, "The ledger's size.", (double)ledger_used_bytes(s->ledger));
+    one(&out, "zajel_gateway_store_bytes", METRIC_GAUGE, "The ledger's size.",
+        (double)ledger_used_bytes(s->ledger));
     one(&out, "zajel_gateway_turns_with_work_total", METRIC_COUNTER, "Turns that committed something.",
         (double)(s->turns + ledger_commits(s->ledger)));
     one(&out, "zajel_gateway_data_syncs_total", METRIC_COUNTER, "Data syncs of the ledger.",

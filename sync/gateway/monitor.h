@@ -20,18 +20,20 @@ struct monitor_sources {
     struct courier *courier;
     struct hub *hub;
     struct webhooks *webhooks;
-    uint64_t started_ms; /* loop_now_ms() of the start. */
-    bool accepting;      /* The ledger has room. */
+    uint64_t started_ms;   /* loop_now_ms() of the start. */
+    bool accepting;        /* The ledger has room. */
     uint64_t syncs, turns; /* Of ledgers closed since the start. */
 };
 
 struct monitor;
 
-int monitor_open(struct monitor **out, struct loop *loop, const struct monitor_sources *sources); /* STATUS_BUSY */
-void monitor_close(struct monitor *m); /* NULL is fine. */
+int monitor_open(struct monitor **out, struct loop *loop,
+                 const struct monitor_sources *sources); /* STATUS_BUSY */
+void monitor_close(struct monitor *m);                   /* NULL is fine. */
 uint16_t monitor_port(const struct monitor *m);
 
-/* The status as JSON (design section 9), and as lines for people, who give it back parsed. STATUS_NO_MEMORY */
+/* The status as JSON (design section 9), and as lines for people, who give it back parsed. STATUS_NO_MEMORY
+ */
 int monitor_status(const struct monitor_sources *sources, struct text *out);
 int monitor_status_lines(struct slice status_json, struct text *out);
 

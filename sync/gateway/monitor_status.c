@@ -165,14 +165,16 @@ static void branch_line(const struct json *branch, struct text *out)
 
     if (json_type(seen) == JSON_INTEGER)
         snprintf(ago, sizeof ago, "%" PRId64 " s ago", json_integer(seen, 0));
-    text_printf(out, "  %-24.*s %-10.*s seen %-12s backlog %" PRId64 " (%" PRId64 " bytes, oldest %" PRId64
-                     " s)  received %" PRId64 "  to go down %" PRId64 "%s\n",
-                (int)json_string(json_get(branch, "id")).length, (const char *)json_string(json_get(branch, "id")).at,
-                (int)json_string(json_get(branch, "state")).length,
-                (const char *)json_string(json_get(branch, "state")).at, ago, number_at(branch, "queue.messages"),
-                number_at(branch, "queue.bytes"), number_at(branch, "queue.oldest_age_s"),
-                number_at(branch, "received"), number_at(branch, "pending_down"),
-                json_bool(json_get(branch, "clone_alarm"), false) ? "  CLONE ALARM" : "");
+    text_printf(
+        out,
+        "  %-24.*s %-10.*s seen %-12s backlog %" PRId64 " (%" PRId64 " bytes, oldest %" PRId64
+        " s)  received %" PRId64 "  to go down %" PRId64 "%s\n",
+        (int)json_string(json_get(branch, "id")).length, (const char *)json_string(json_get(branch, "id")).at,
+        (int)json_string(json_get(branch, "state")).length,
+        (const char *)json_string(json_get(branch, "state")).at, ago, number_at(branch, "queue.messages"),
+        number_at(branch, "queue.bytes"), number_at(branch, "queue.oldest_age_s"),
+        number_at(branch, "received"), number_at(branch, "pending_down"),
+        json_bool(json_get(branch, "clone_alarm"), false) ? "  CLONE ALARM" : "");
 }
 
 int monitor_status_lines(struct slice status_json, struct text *out)
@@ -185,15 +187,17 @@ int monitor_status_lines(struct slice status_json, struct text *out)
         return status;
     branches = json_get(root, "branches");
     holds = json_path(root, "courier.holds");
-    text_printf(out, "zajel-gateway %s, up %" PRId64 " s\n", (const char *)json_string(json_get(root, "version")).at,
-                number_at(root, "uptime_s"));
+    text_printf(out, "zajel-gateway %s, up %" PRId64 " s\n",
+                (const char *)json_string(json_get(root, "version")).at, number_at(root, "uptime_s"));
     text_printf(out, "branches: %zu\n", json_count(branches));
     for (size_t i = 0; i < json_count(branches); i++)
         branch_line(json_at(branches, i), out);
-    text_printf(out, "courier: %" PRId64 " pending, %" PRId64 " held, %" PRId64 " unknown, %" PRId64
-                     " submitted, %" PRId64 " failed\n",
-                number_at(root, "courier.pending"), number_at(root, "courier.held"), number_at(root, "courier.unknown"),
-                number_at(root, "courier.submitted"), number_at(root, "courier.failed"));
+    text_printf(out,
+                "courier: %" PRId64 " pending, %" PRId64 " held, %" PRId64 " unknown, %" PRId64
+                " submitted, %" PRId64 " failed\n",
+                number_at(root, "courier.pending"), number_at(root, "courier.held"),
+                number_at(root, "courier.unknown"), number_at(root, "courier.submitted"),
+                number_at(root, "courier.failed"));
     for (size_t i = 0; i < json_count(holds); i++)
         text_printf(out, "  HELD: number %s, code %" PRId64 ", %" PRId64 " messages: %s\n",
                     (const char *)json_string(json_get(json_at(holds, i), "number")).at,

@@ -70,7 +70,8 @@ static int make_ca(struct pair_pem *ca)
                                            .until_s = now_s + (int64_t)CA_DAYS * DAY_S };
     int status = certificate_make_key(&ca->key);
 
-    return status == STATUS_OK ? certificate_issue(&request, ca->key.at, NULL, NULL, &ca->certificate) : status;
+    return status == STATUS_OK ? certificate_issue(&request, ca->key.at, NULL, NULL, &ca->certificate)
+                               : status;
 }
 
 static int make_server(const struct settings *s, const struct pair_pem *ca, struct pair_pem *server)
@@ -89,9 +90,9 @@ static int make_server(const struct settings *s, const struct pair_pem *ca, stru
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (strcmp(always[i], s->sync_host) != 0)
             names[request.name_count++] = always[i];
-    return status == STATUS_OK
-               ? certificate_issue(&request, server->key.at, ca->certificate.at, ca->key.at, &server->certificate)
-               : status;
+    return status == STATUS_OK ? certificate_issue(&request, server->key.at, ca->certificate.at, ca->key.at,
+                                                   &server->certificate)
+                               : status;
 }
 
 static int make_ledger(const struct settings *s)
@@ -134,14 +135,15 @@ int office_init(const struct settings *s, struct text *out)
     if ((status = make_ca(&ca)) == STATUS_OK && (status = make_server(s, &ca, &server)) == STATUS_OK)
         status = write_state(s, &ca, &server);
     if (status == STATUS_OK)
-        text_printf(out,
-                    "%s is ready:\n"
-                    "  ca.pem, ca.key          the certificate authority of the branches, for 10 years; keep a copy\n"
-                    "                          of ca.key where nobody finds it\n"
-                    "  server.pem, server.key  the gateway's certificate, for %s, localhost, 127.0.0.1 and ::1\n"
-                    "  ledger.db, keys/        the ledger and its keys\n"
-                    "Next: zajel-gateway branch add ID --out FOLDER\n",
-                    s->state, s->sync_host);
+        text_printf(
+            out,
+            "%s is ready:\n"
+            "  ca.pem, ca.key          the certificate authority of the branches, for 10 years; keep a copy\n"
+            "                          of ca.key where nobody finds it\n"
+            "  server.pem, server.key  the gateway's certificate, for %s, localhost, 127.0.0.1 and ::1\n"
+            "  ledger.db, keys/        the ledger and its keys\n"
+            "Next: zajel-gateway branch add ID --out FOLDER\n",
+            s->state, s->sync_host);
     else
         text_printf(out, "%s: %s\n", s->state, status_name(status));
     pair_wipe(&ca);
@@ -159,8 +161,10 @@ static int answer_failure(struct text *answer, const char *id, int status)
     case STATUS_CONFLICT: text_printf(answer, "there is a branch %s already\n", id); break;
     case STATUS_END: text_printf(answer, "there is no branch %s\n", id); break;
     case STATUS_INVALID:
-        text_printf(answer, "%s is no branch id: letters, digits, - _ and ., at most %u, beginning with a letter or "
-                            "digit\n", id, LEDGER_BRANCH_ID_MAX);
+        text_printf(answer,
+                    "%s is no branch id: letters, digits, - _ and ., at most %u, beginning with a letter or "
+                    "digit\n",
+                    id, LEDGER_BRANCH_ID_MAX);
         break;
     default: text_printf(answer, "the ledger answers %s\n", status_name(status)); break;
     }
@@ -293,16 +297,19 @@ static int make_secret(struct text *out)
     return status;
 }
 
-static int issue_box(const char *branch, const struct pair_pem *ca, struct pair_pem *box, uint8_t fingerprint[32],
-                     int64_t *until_s)
+static int issue_box(const char *branch, uint32_t number, const struct pair_pem *ca, struct pair_pem *box,
+                     uint8_t fingerprint[32], int64_t *until_s)
 {
     int64_t now_s = clock_wall_ms() / 1000;
+    char serial[16];
     struct certificate_request request = { .common_name = branch,
+                                           .serial_number = serial,
                                            .from_s = now_s - DAY_S,
                                            .until_s = now_s + (int64_t)BOX_DAYS * DAY_S };
     struct certificate_facts facts;
     int status = certificate_make_key(&box->key);
 
+    snprintf(serial, sizeof serial, "%u", number);
     if (status == STATUS_OK)
         status = certificate_issue(&request, box->key.at, ca->certificate.at, ca->key.at, &box->certificate);
     if (status == STATUS_OK)
@@ -343,11 +350,13 @@ int office_equip(const struct settings *s, const char *branch, uint32_t number, 
     }
     if ((status = get_file(s->state, OFFICE_CA_CERTIFICATE, &ca.certificate)) != STATUS_OK ||
         (status = get_file(s->state, OFFICE_CA_KEY, &ca.key)) != STATUS_OK)
-        text_printf(out, "the certificate authority in %s cannot be read; was it made with init?\n", s->state);
+        text_printf(out, "the certificate authority in %s cannot be read; was it made with init?\n",
+                    s->state);
     write_relay_conf(s, branch, number, &conf);
     if (status == STATUS_OK && (status = make_secret(&secret)) == STATUS_OK &&
-        (status = issue_box(branch, &ca, &box, fingerprint, until_s)) == STATUS_OK) {
-        status = conf.failed || secret.failed ? STATUS_NO_MEMORY : write_folder(folder, &conf, &secret, &ca, &box);
+        (status = issue_box(branch, number, &ca, &box, fingerprint, until_s)) == STATUS_OK) {
+        status =
+            conf.failed || secret.failed ? STATUS_NO_MEMORY : write_folder(folder, &conf, &secret, &ca, &box);
         if (status != STATUS_OK)
             text_printf(out, "%s cannot be written: %s\n", folder, status_name(status));
     }

@@ -51,7 +51,8 @@ static int set_target(struct json *tree, const char *meta)
     return json_set(holder, "message_id", json_new_string(slice_text(meta)));
 }
 
-int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id, bool typing_is_stale)
+int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id,
+                    bool typing_is_stale)
 {
     char token[sizeof REQUEST_TOKEN_PREFIX + MESSAGE_ID_TEXT_MAX] = REQUEST_TOKEN_PREFIX;
     struct request request;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A program's request on its last step: whom it is for, what it refers to, and its rewriting into what WhatsApp gets.
- * The relay has checked it already; here nothing is refused that WhatsApp itself can judge. Pure over JSON trees. */
+/* A program's request on its last step: whom it is for, what it refers to, and its rewriting into what
+ * WhatsApp gets. The relay has checked it already; here nothing is refused that WhatsApp itself can judge.
+ * Pure over JSON trees. */
 #ifndef ZAJEL_GATEWAY_REQUEST_H
 #define ZAJEL_GATEWAY_REQUEST_H
 
@@ -10,11 +11,12 @@
 #define REQUEST_CUSTOMER_MAX 160u /* A BSUID of a parent portfolio is about 140. */
 
 struct request {
-    bool is_read;            /* A read mark, with or without a typing indicator. */
+    bool is_read; /* A read mark, with or without a typing indicator. */
     bool is_typing;
     char customer[REQUEST_CUSTOMER_MAX + 1]; /* Digits of `to`, else the BSUID; "" for a read mark. */
-    bool has_number;         /* customer is a phone number. */
-    struct slice refers_to;  /* context.message_id, reaction.message_id, a read mark's message_id; borrowed from the tree. */
+    bool has_number;                         /* customer is a phone number. */
+    struct slice refers_to; /* context.message_id, reaction.message_id, a read mark's message_id; borrowed
+                               from the tree. */
 };
 
 void request_read(const struct json *tree, struct request *out);
@@ -23,9 +25,10 @@ void request_read(const struct json *tree, struct request *out);
 #define REQUEST_TOKEN_PREFIX "zj1."
 bool request_token(struct slice text, struct message_id *id);
 
-/* Puts Meta's id for what it refers to (NULL: leaves it), and our token (not into a read mark); drops a typing
- * indicator when it is stale. */
-int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id, bool typing_is_stale);
+/* Puts Meta's id for what it refers to (NULL: leaves it), and our token (not into a read mark); drops a
+ * typing indicator when it is stale. */
+int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id,
+                    bool typing_is_stale);
 
 /* A phone number id as a number: 1 to 19 digits, no leading zero; 0: it is none. */
 uint64_t request_number(struct slice digits);

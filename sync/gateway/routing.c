@@ -50,7 +50,8 @@ static uint32_t by_prefix(const struct routing *r, struct slice customer, const 
         size_t length = strlen(r->prefixes[i].digits);
         uint32_t branch;
 
-        if (length <= longest || length > customer.length || memcmp(r->prefixes[i].digits, customer.at, length) != 0)
+        if (length <= longest || length > customer.length ||
+            memcmp(r->prefixes[i].digits, customer.at, length) != 0)
             continue;
         if ((branch = known->branch(known->owner, r->prefixes[i].branch)) == 0)
             continue;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routing: which branch a customer's message goes to (design section 9, [routing]). Pure: what is known comes in. */
+/* Routing: which branch a customer's message goes to (design section 9, [routing]). Pure: what is known comes
+ * in. */
 #ifndef ZAJEL_GATEWAY_ROUTING_H
 #define ZAJEL_GATEWAY_ROUTING_H
 
@@ -31,7 +32,8 @@ struct routing_known {
     uint32_t only_branch; /* The one there is, when there is exactly one; else 0. */
 };
 
-/* The branch's number, or 0: no rule knows one. customer: digits, or a BSUID, which has no prefix; empty: none. */
+/* The branch's number, or 0: no rule knows one. customer: digits, or a BSUID, which has no prefix; empty:
+ * none. */
 uint32_t routing_choose(const struct routing *r, struct slice customer, const struct routing_known *known);
 
 #endif

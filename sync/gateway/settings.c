@@ -13,65 +13,163 @@
 #define TIB ((int64_t)1 << 40)
 
 static const struct config_key keys[] = {
-    { .section = "gateway", .key = "state", .type = CONFIG_PATH, .fallback = "/var/lib/zajel-gateway",
+    { .section = "gateway",
+      .key = "state",
+      .type = CONFIG_PATH,
+      .fallback = "/var/lib/zajel-gateway",
       .help = "The folder of the ledger, the keys and the control socket." },
-    { .section = "limits", .key = "store_bytes_max", .type = CONFIG_NUMBER, .fallback = "0", .most = 64 * TIB,
+    { .section = "limits",
+      .key = "store_bytes_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "0",
+      .most = 64 * TIB,
       .help = "How large the ledger may grow; 0: as the disk allows." },
-    { .section = "limits", .key = "reserve_bytes", .type = CONFIG_NUMBER, .fallback = "16777216", .most = TIB,
+    { .section = "limits",
+      .key = "reserve_bytes",
+      .type = CONFIG_NUMBER,
+      .fallback = "16777216",
+      .most = TIB,
       .help = "Kept free beside the ledger, so that a full disk can still be drained." },
-    { .section = "sync", .key = "listen", .type = CONFIG_ADDRESS, .fallback = "0.0.0.0:8443",
+    { .section = "sync",
+      .key = "listen",
+      .type = CONFIG_ADDRESS,
+      .fallback = "0.0.0.0:8443",
       .help = "Where the branches' links come in." },
-    { .section = "sync", .key = "url", .type = CONFIG_TEXT,
+    { .section = "sync",
+      .key = "url",
+      .type = CONFIG_TEXT,
       .help = "What branches are told to call; its host is a name in the server's certificate. By default "
               "wss://127.0.0.1:PORT/sync with the port of listen." },
-    { .section = "sync", .key = "links_max", .type = CONFIG_NUMBER, .fallback = "2048", .least = 1, .most = 100000,
+    { .section = "sync",
+      .key = "links_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "2048",
+      .least = 1,
+      .most = 100000,
       .help = "How many links may be open at a time." },
-    { .section = "whatsapp", .key = "api_base", .type = CONFIG_TEXT, .fallback = "https://graph.facebook.com",
+    { .section = "whatsapp",
+      .key = "api_base",
+      .type = CONFIG_TEXT,
+      .fallback = "https://graph.facebook.com",
       .help = "The Cloud API; plain http only on loopback." },
-    { .section = "whatsapp", .key = "api_version", .type = CONFIG_TEXT, .fallback = "v25.0",
+    { .section = "whatsapp",
+      .key = "api_version",
+      .type = CONFIG_TEXT,
+      .fallback = "v25.0",
       .help = "The version that requests name." },
-    { .section = "whatsapp", .key = "app_secret_file", .type = CONFIG_PATH,
+    { .section = "whatsapp",
+      .key = "app_secret_file",
+      .type = CONFIG_PATH,
       .help = "Holds the app's secret, with which WhatsApp signs its webhooks." },
-    { .section = "whatsapp", .key = "verify_token_file", .type = CONFIG_PATH,
+    { .section = "whatsapp",
+      .key = "verify_token_file",
+      .type = CONFIG_PATH,
       .help = "Holds the token of the webhook's handshake." },
-    { .section = "whatsapp", .key = "timeout_s", .type = CONFIG_NUMBER, .fallback = "30", .least = 1, .most = 600,
+    { .section = "whatsapp",
+      .key = "timeout_s",
+      .type = CONFIG_NUMBER,
+      .fallback = "30",
+      .least = 1,
+      .most = 600,
       .help = "How long WhatsApp may take to answer before the outcome counts as unknown." },
-    { .section = "whatsapp", .key = "connections", .type = CONFIG_NUMBER, .fallback = "16", .least = 1, .most = 256,
+    { .section = "whatsapp",
+      .key = "connections",
+      .type = CONFIG_NUMBER,
+      .fallback = "16",
+      .least = 1,
+      .most = 256,
       .help = "Requests to WhatsApp at a time." },
-    /* Both are what WhatsApp's limit of one message in 6 s to a customer was read to allow; it may grant more. */
-    { .section = "whatsapp", .key = "pair_burst", .type = CONFIG_NUMBER, .fallback = "10", .least = 1, .most = 1000,
+    /* Both are what WhatsApp's limit of one message in 6 s to a customer was read to allow; it may grant
+       more. */
+    { .section = "whatsapp",
+      .key = "pair_burst",
+      .type = CONFIG_NUMBER,
+      .fallback = "10",
+      .least = 1,
+      .most = 1000,
       .help = "Messages to one customer that may follow each other at once." },
-    { .section = "whatsapp", .key = "pair_interval_ms", .type = CONFIG_NUMBER, .fallback = "6000", .least = 0,
-      .most = 3600000, .help = "Then one message to him in this time; 0: no such limit." },
-    { .section = "number *", .key = "provider", .type = CONFIG_CHOICE, .fallback = "meta", .choices = "meta",
+    { .section = "whatsapp",
+      .key = "pair_interval_ms",
+      .type = CONFIG_NUMBER,
+      .fallback = "6000",
+      .least = 0,
+      .most = 3600000,
+      .help = "Then one message to him in this time; 0: no such limit." },
+    { .section = "number *",
+      .key = "provider",
+      .type = CONFIG_CHOICE,
+      .fallback = "meta",
+      .choices = "meta",
       .help = "Who carries the number's messages." },
-    { .section = "number *", .key = "waba_id", .type = CONFIG_TEXT, .fallback = "",
+    { .section = "number *",
+      .key = "waba_id",
+      .type = CONFIG_TEXT,
+      .fallback = "",
       .help = "The WhatsApp Business account of the number." },
-    { .section = "number *", .key = "display_phone_number", .type = CONFIG_TEXT, .fallback = "",
+    { .section = "number *",
+      .key = "display_phone_number",
+      .type = CONFIG_TEXT,
+      .fallback = "",
       .help = "The phone number as webhooks name it." },
-    { .section = "number *", .key = "access_token_file", .type = CONFIG_PATH, .required = true,
+    { .section = "number *",
+      .key = "access_token_file",
+      .type = CONFIG_PATH,
+      .required = true,
       .help = "Holds the token with which its messages are sent." },
-    { .section = "number *", .key = "mps", .type = CONFIG_NUMBER, .fallback = "80", .least = 1, .most = 10000,
+    { .section = "number *",
+      .key = "mps",
+      .type = CONFIG_NUMBER,
+      .fallback = "80",
+      .least = 1,
+      .most = 10000,
       .help = "Messages a second that WhatsApp grants the number." },
-    { .section = "webhook", .key = "listen", .type = CONFIG_ADDRESS, .fallback = "127.0.0.1:8444",
+    { .section = "webhook",
+      .key = "listen",
+      .type = CONFIG_ADDRESS,
+      .fallback = "127.0.0.1:8444",
       .help = "Where WhatsApp's webhooks come in, as /webhook." },
-    { .section = "webhook", .key = "tls_certificate_file", .type = CONFIG_PATH, .help = "Certificate for HTTPS." },
+    { .section = "webhook",
+      .key = "tls_certificate_file",
+      .type = CONFIG_PATH,
+      .help = "Certificate for HTTPS." },
     { .section = "webhook", .key = "tls_key_file", .type = CONFIG_PATH, .help = "Its key." },
-    { .section = "webhook", .key = "behind_proxy", .type = CONFIG_BOOL, .fallback = "no",
+    { .section = "webhook",
+      .key = "behind_proxy",
+      .type = CONFIG_BOOL,
+      .fallback = "no",
       .help = "A proxy in front ends TLS: plain HTTP is then allowed off loopback." },
-    { .section = "board", .key = "listen", .type = CONFIG_ADDRESS, .fallback = "127.0.0.1:8090",
+    { .section = "board",
+      .key = "listen",
+      .type = CONFIG_ADDRESS,
+      .fallback = "127.0.0.1:8090",
       .help = "Where head office's page, /status and /metrics are." },
-    { .section = "board", .key = "tls_certificate_file", .type = CONFIG_PATH, .help = "Certificate for HTTPS." },
+    { .section = "board",
+      .key = "tls_certificate_file",
+      .type = CONFIG_PATH,
+      .help = "Certificate for HTTPS." },
     { .section = "board", .key = "tls_key_file", .type = CONFIG_PATH, .help = "Its key." },
-    { .section = "board", .key = "behind_proxy", .type = CONFIG_BOOL, .fallback = "no",
+    { .section = "board",
+      .key = "behind_proxy",
+      .type = CONFIG_BOOL,
+      .fallback = "no",
       .help = "A proxy in front ends TLS: plain HTTP is then allowed off loopback." },
-    { .section = "board", .key = "token_file", .type = CONFIG_PATH,
+    { .section = "board",
+      .key = "token_file",
+      .type = CONFIG_PATH,
       .help = "Holds the bearer token that /status, /metrics and the page ask for off loopback." },
-    { .section = "branch *", .key = "numbers", .type = CONFIG_TEXT,
-      .help = "Phone number ids the branch may send from, with commas; the first is its default. Not set: all." },
-    { .section = "routing", .key = "order", .type = CONFIG_TEXT, .fallback = "last_served, prefix, default",
+    { .section = "branch *",
+      .key = "numbers",
+      .type = CONFIG_TEXT,
+      .help =
+          "Phone number ids the branch may send from, with commas; the first is its default. Not set: all." },
+    { .section = "routing",
+      .key = "order",
+      .type = CONFIG_TEXT,
+      .fallback = "last_served, prefix, default",
       .help = "By which rules, in this order, a customer's message finds its branch." },
-    { .section = "routing", .key = "prefix_*", .type = CONFIG_TEXT,
+    { .section = "routing",
+      .key = "prefix_*",
+      .type = CONFIG_TEXT,
       .help = "prefix_DIGITS = BRANCH: customers whose number begins so; the longest wins." },
     { .section = "routing", .key = "default", .type = CONFIG_TEXT, .help = "The branch of all others." },
 };
@@ -91,8 +189,8 @@ static int complain(const struct settings *s, const char *section, const char *k
 
 /* --- Listeners --- */
 
-static int read_listen(const struct settings *s, const char *section, bool has_tls, struct settings_listen *out,
-                       struct config_error *error)
+static int read_listen(const struct settings *s, const char *section, bool has_tls,
+                       struct settings_listen *out, struct config_error *error)
 {
     if (config_address(text_of(s, section, "listen"), out->host, &out->port) != STATUS_OK)
         return complain(s, section, "listen", "is not HOST:PORT, for example 127.0.0.1:8090", error);
@@ -103,9 +201,11 @@ static int read_listen(const struct settings *s, const char *section, bool has_t
     if (!out->certificate_file != !out->key_file)
         return complain(s, section, out->key_file ? "tls_key_file" : "tls_certificate_file",
                         "tls_certificate_file and tls_key_file go together", error);
-    if (!config_is_loopback(out->host) && !out->certificate_file && !config_bool(s->config, section, "behind_proxy"))
+    if (!config_is_loopback(out->host) && !out->certificate_file &&
+        !config_bool(s->config, section, "behind_proxy"))
         return complain(s, section, "listen",
-                        "off loopback needs tls_certificate_file and tls_key_file, or behind_proxy = yes", error);
+                        "off loopback needs tls_certificate_file and tls_key_file, or behind_proxy = yes",
+                        error);
     return STATUS_OK;
 }
 
@@ -162,7 +262,8 @@ static int read_whatsapp(struct settings *s, struct config_error *error)
         if (!url_host(s->api_base, "http://", host, &rest))
             return complain(s, "whatsapp", "api_base", "is not https://HOST[:PORT]", error);
         if (!config_is_loopback(host))
-            return complain(s, "whatsapp", "api_base", "plain http is allowed on loopback only; use https://", error);
+            return complain(s, "whatsapp", "api_base", "plain http is allowed on loopback only; use https://",
+                            error);
     }
     if (s->api_version[0] != 'v' || s->api_version[strspn(s->api_version, "v0123456789.")] != '\0')
         return complain(s, "whatsapp", "api_version", "is not a version such as v25.0", error);
@@ -183,7 +284,8 @@ static int read_number(struct settings *s, const char *name, struct config_error
     snprintf(section, sizeof section, "number %s", name);
     *n = (struct settings_number){ .id = request_number(slice_text(name)), .text = name };
     if (n->id == 0)
-        return complain(s, section, NULL, "the section's name is not a phone number id, which is digits alone", error);
+        return complain(s, section, NULL,
+                        "the section's name is not a phone number id, which is digits alone", error);
     n->waba_id = text_of(s, section, "waba_id");
     n->display_phone_number = text_of(s, section, "display_phone_number");
     n->token_file = text_of(s, section, "access_token_file");
@@ -192,8 +294,8 @@ static int read_number(struct settings *s, const char *name, struct config_error
     return STATUS_OK;
 }
 
-static int read_branch_numbers(struct settings *s, struct settings_branch *b, const char *section, const char *text,
-                               struct config_error *error)
+static int read_branch_numbers(struct settings *s, struct settings_branch *b, const char *section,
+                               const char *text, struct config_error *error)
 {
     if (!(b->numbers = calloc(strlen(text) / 2 + 1, sizeof *b->numbers)))
         return STATUS_NO_MEMORY;
@@ -202,7 +304,8 @@ static int read_branch_numbers(struct settings *s, struct settings_branch *b, co
         uint64_t id = request_number(slice_of(text, length));
 
         if (id == 0 || !settings_number(s, id))
-            return complain(s, section, "numbers", "names a phone number id that has no section [number ID]", error);
+            return complain(s, section, "numbers", "names a phone number id that has no section [number ID]",
+                            error);
         b->numbers[b->number_count++] = id;
         text += length;
     }
@@ -219,7 +322,8 @@ static int read_branch(struct settings *s, const char *name, struct config_error
     *b = (struct settings_branch){ .id = name };
     s->branch_count++;
     if (!ledger_branch_id_is_good(name))
-        return complain(s, section, NULL, "the section's name is not a branch's id: letters, digits, - _ and .", error);
+        return complain(s, section, NULL,
+                        "the section's name is not a branch's id: letters, digits, - _ and .", error);
     numbers = text_of(s, section, "numbers");
     return numbers ? read_branch_numbers(s, b, section, numbers, error) : STATUS_OK;
 }
@@ -257,7 +361,8 @@ static int read_routing(struct settings *s, struct config_error *error)
     size_t count = 0;
 
     if (routing_parse_order(text_of(s, "routing", "order"), &s->routing) != STATUS_OK)
-        return complain(s, "routing", "order", "takes last_served, prefix and default, each once, with commas", error);
+        return complain(s, "routing", "order",
+                        "takes last_served, prefix and default, each once, with commas", error);
     while (config_key_ending(s->config, "routing", "prefix_*", count, &branch))
         count++;
     if (!(prefixes = calloc(count + 1, sizeof *prefixes)))
@@ -267,8 +372,8 @@ static int read_routing(struct settings *s, struct config_error *error)
     for (size_t i = 0; i < count; i++) {
         ending = config_key_ending(s->config, "routing", "prefix_*", i, &branch);
         if (*ending == '\0' || ending[strspn(ending, "0123456789")] != '\0')
-            return complain(s, "routing", NULL, "a prefix_ is followed by the first digits of numbers, as prefix_254",
-                            error);
+            return complain(s, "routing", NULL,
+                            "a prefix_ is followed by the first digits of numbers, as prefix_254", error);
         prefixes[i] = (struct routing_prefix){ .digits = ending, .branch = branch };
     }
     s->routing.default_branch = text_of(s, "routing", "default");
@@ -342,7 +447,8 @@ static int read_secret(const struct settings *s, const char *section, const char
     int status;
 
     if (!path)
-        return required ? complain(s, section, key, "must be set: the file that holds the secret", error) : STATUS_OK;
+        return required ? complain(s, section, key, "must be set: the file that holds the secret", error)
+                        : STATUS_OK;
     status = file_read_secret(path, &fresh);
     if (status == STATUS_OK) {
         text_wipe(secret);
@@ -363,7 +469,8 @@ int settings_secrets(struct settings *s, struct config_error *error)
     int status;
 
     if ((status = read_secret(s, "whatsapp", "app_secret_file", true, &s->app_secret, error)) != STATUS_OK ||
-        (status = read_secret(s, "whatsapp", "verify_token_file", true, &s->verify_token, error)) != STATUS_OK ||
+        (status = read_secret(s, "whatsapp", "verify_token_file", true, &s->verify_token, error)) !=
+            STATUS_OK ||
         (status = read_secret(s, "board", "token_file", false, &s->board_token, error)) != STATUS_OK)
         return status;
     for (size_t i = 0; i < s->number_count; i++) {
@@ -405,7 +512,8 @@ bool settings_branch_has(const struct settings_branch *b, uint64_t number)
     return false;
 }
 
-const struct settings_number *settings_branch_default(const struct settings *s, const struct settings_branch *b)
+const struct settings_number *settings_branch_default(const struct settings *s,
+                                                      const struct settings_branch *b)
 {
     if (b && b->number_count)
         return settings_number(s, b->numbers[0]);
@@ -419,6 +527,7 @@ void settings_describe(struct text *out)
     for (size_t i = 0; i < KEYS; i++) {
         if (strcmp(keys[i].section, section) != 0)
             text_printf(out, "\n[%s]\n", section = keys[i].section);
-        text_printf(out, "  %s = %s\n      %s\n", keys[i].key, keys[i].fallback ? keys[i].fallback : "", keys[i].help);
+        text_printf(out, "  %s = %s\n      %s\n", keys[i].key, keys[i].fallback ? keys[i].fallback : "",
+                    keys[i].help);
     }
 }

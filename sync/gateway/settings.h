@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The gateway's settings: gateway.conf read against its table of keys, checked, and turned into what the rooms use. */
+/* The gateway's settings: gateway.conf read against its table of keys, checked, and turned into what the
+ * rooms use. */
 #ifndef ZAJEL_GATEWAY_SETTINGS_H
 #define ZAJEL_GATEWAY_SETTINGS_H
 
@@ -17,7 +18,7 @@ struct settings_listen {
 
 struct settings_number {
     uint64_t id;
-    const char *text; /* The id as in the file. */
+    const char *text;                           /* The id as in the file. */
     const char *waba_id, *display_phone_number; /* "" when not set. */
     const char *token_file;
     uint32_t mps;
@@ -53,8 +54,8 @@ struct settings {
 
 /* STATUS_INVALID and the like: *error says what, with file, line and key. */
 int settings_load(struct settings **out, const char *path, struct config_error *error);
-/* Reads the files of secrets: what `run` needs besides. May be called again; then the new ones replace the old when all
- * could be read. */
+/* Reads the files of secrets: what `run` needs besides. May be called again; then the new ones replace the
+ * old when all could be read. */
 int settings_secrets(struct settings *s, struct config_error *error);
 void settings_free(struct settings *s); /* Wipes the secrets. NULL is fine. */
 
@@ -65,7 +66,8 @@ const struct settings_branch *settings_branch(const struct settings *s, const ch
 /* Whether the branch may send from that number. */
 bool settings_branch_has(const struct settings_branch *b, uint64_t number);
 /* The number a branch sends from when it names none; NULL: there is none. */
-const struct settings_number *settings_branch_default(const struct settings *s, const struct settings_branch *b);
+const struct settings_number *settings_branch_default(const struct settings *s,
+                                                      const struct settings_branch *b);
 
 /* Every key with its default, for --help. */
 void settings_describe(struct text *out);

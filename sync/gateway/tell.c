@@ -11,12 +11,15 @@ static const struct words {
     int code;
     const char *title, *details;
 } known[] = {
-    { TELL_EXPIRED, "Message expired", "Its deadline passed before it could be given to WhatsApp. It was not sent." },
+    { TELL_EXPIRED, "Message expired",
+      "Its deadline passed before it could be given to WhatsApp. It was not sent." },
     { TELL_UNKNOWN, "Outcome unknown",
-      "WhatsApp never said whether it took the message. It was not sent again; a later status corrects this." },
+      "WhatsApp never said whether it took the message. It was not sent again; a later status corrects"
+      " this." },
     { TELL_BAD_NUMBER, "(#33) Phone number id is not this branch's",
       "The branch may not send from this phone number id." },
-    { TELL_MALFORMED, "(#100) Invalid parameter", "The message could not be read when it reached the centre." },
+    { TELL_MALFORMED, "(#100) Invalid parameter",
+      "The message could not be read when it reached the centre." },
     { TELL_NO_TARGET, "(#131009) Parameter value is not valid",
       "message_id: the message it refers to was never taken by WhatsApp." },
 };

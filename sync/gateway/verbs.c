@@ -25,10 +25,12 @@ enum { DONE, FAILED, USAGE };
 static const char usage[] =
     "zajel-gateway [--config FILE] VERB [ARGUMENTS]\n"
     "\n"
-    "The centre: takes what the branches' relays carry up, gives it to WhatsApp once, and sends answers down.\n"
+    "The centre: takes what the branches' relays carry up, gives it to WhatsApp once, and sends answers"
+    " down.\n"
     "\n"
     "  init                          makes the state folder: certificate authority, keys, ledger\n"
-    "  branch add ID [--out FOLDER]  records a branch; FOLDER gets relay.conf and certificates, ready to run\n"
+    "  branch add ID [--out FOLDER]  records a branch; FOLDER gets relay.conf and certificates, ready to"
+    " run\n"
     "  branch list | show ID         what is known of the branches\n"
     "  branch revoke ID              its box is not let in any more\n"
     "  run                           in the foreground, until SIGTERM or Ctrl-C\n"
@@ -38,7 +40,8 @@ static const char usage[] =
     "  courier release               goes on with what was held, now that its cause is mended\n"
     "  --help, --version\n"
     "\n"
-    "FILE is " SETTINGS_FILE " unless told otherwise. Exit status: 0 done, 1 failed, 2 usage or configuration.\n"
+    "FILE is " SETTINGS_FILE
+    " unless told otherwise. Exit status: 0 done, 1 failed, 2 usage or configuration.\n"
     "Its sections and keys, with their defaults:\n";
 
 static void print(FILE *to, const struct text *text)
@@ -53,7 +56,8 @@ static void say(const struct text *text, int code)
 
 /* --- Asking the daemon --- */
 
-static int ask_daemon(const struct settings *s, int argc, const char *const *argv, int *code, struct text *answer)
+static int ask_daemon(const struct settings *s, int argc, const char *const *argv, int *code,
+                      struct text *answer)
 {
     char *path = file_join(s->state, OFFICE_CONTROL);
     int status = path ? control_request(path, argc, argv, slice_of(NULL, 0), CONTROL_MS_MAX, code, answer)
@@ -78,8 +82,9 @@ static int ask_ledger(const struct settings *s, int argc, const char *const *arg
     if (status != STATUS_OK) {
         code = FAILED;
         text_clear(answer);
-        text_printf(answer, status == STATUS_END ? "%s has no ledger; make it with init\n" : "the ledger in %s: ",
-                    s->state);
+        text_printf(
+            answer,
+            status == STATUS_END ? "%s has no ledger; make it with init\n" : "the ledger in %s: ", s->state);
         if (status != STATUS_END)
             text_printf(answer, "%s\n", status_name(status));
     }
@@ -244,8 +249,9 @@ static int help(void)
 
 static int complain_of_usage(void)
 {
-    fprintf(stderr, "usage: zajel-gateway [--config FILE] init | branch ... | run | check-config | status [--json] | "
-                    "doctor [--json] | courier release | --help | --version\n");
+    fprintf(stderr,
+            "usage: zajel-gateway [--config FILE] init | branch ... | run | check-config | status [--json] | "
+            "doctor [--json] | courier release | --help | --version\n");
     return USAGE;
 }
 

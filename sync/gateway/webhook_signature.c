@@ -31,7 +31,8 @@ static int escape_one(struct slice sequence, struct text *out)
     if (point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
         return STATUS_INVALID;
     if (point > 0xffff)
-        text_printf(out, "\\u%04x\\u%04x", 0xd800 + ((point - 0x10000) >> 10), 0xdc00 + ((point - 0x10000) & 0x3ff));
+        text_printf(out, "\\u%04x\\u%04x", 0xd800 + ((point - 0x10000) >> 10),
+                    0xdc00 + ((point - 0x10000) & 0x3ff));
     else
         text_printf(out, "\\u%04x", point);
     return STATUS_OK;

@@ -14,7 +14,7 @@
 #define BODY_BYTES_MAX (3u * 1024u * 1024u) /* WhatsApp's own limit (whatsapp-cloud-api.md section 3). */
 #define CONNECTIONS_MAX 256u
 #define TIMEOUT_S 30u
-#define POSTS_A_TURN 64u    /* With up to a thousand updates each, a commit must end some time. */
+#define POSTS_A_TURN 64u /* With up to a thousand updates each, a commit must end some time. */
 #define BYTES_A_TURN (4u * 1024u * 1024u)
 #define DENIALS_LOGGED_MS 60000u
 
@@ -35,7 +35,9 @@ struct webhooks {
 
 static void answer(struct http_request *r, unsigned status, const char *text)
 {
-    struct http_answer a = { .status = status, .content_type = "text/plain; charset=utf-8", .body = slice_text(text) };
+    struct http_answer a = { .status = status,
+                             .content_type = "text/plain; charset=utf-8",
+                             .body = slice_text(text) };
 
     http_answer(r, &a);
 }
@@ -71,8 +73,8 @@ static void deny(struct webhooks *w, struct http_request *r)
 static void receive(struct webhooks *w, struct http_request *r)
 {
     struct post *post;
-    int status = webhook_signature_check(http_header(r, "X-Hub-Signature-256"), text_slice(&w->settings->app_secret),
-                                         http_body(r));
+    int status = webhook_signature_check(http_header(r, "X-Hub-Signature-256"),
+                                         text_slice(&w->settings->app_secret), http_body(r));
 
     w->totals.posts++;
     if (status == STATUS_DENIED) {
@@ -169,7 +171,8 @@ static int take_post(struct delivery *d, const struct post *post)
     return status;
 }
 
-void webhooks_take(struct webhooks *w, struct ledger *ledger, struct courier *courier, uint64_t now_ms, int64_t now_s)
+void webhooks_take(struct webhooks *w, struct ledger *ledger, struct courier *courier, uint64_t now_ms,
+                   int64_t now_s)
 {
     struct delivery d = { .ledger = ledger, .courier = courier, .settings = w->settings, .now_s = now_s };
     size_t bytes = 0;

@@ -20,6 +20,8 @@
 #define NAMES_MAX 2048u    /* subjectAltName as DER: a dozen names at their longest. */
 #define DNS_NAME_MAX 253u  /* RFC 1035 */
 #define SERIAL_BYTES 16u
+#define COMMON_NAME_MAX 64u   /* X.520's ub-common-name. */
+#define SERIAL_NUMBER_MAX 31u /* Of X.520's 64 what certificate_facts holds. */
 
 /* mbedTLS 3 asks for randomness to blind, and tells serial numbers as bytes. */
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
@@ -198,24 +200,34 @@ static int set_validity(mbedtls_x509write_cert *w, const struct certificate_requ
 }
 
 /* The library reads names from a text in which commas and equal signs mean something. */
-static int name_text(const char *common_name, char *out, size_t room)
+static bool name_is_plain(const char *name, size_t length_max)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .:_-";
-    size_t length = strlen(common_name);
+    size_t length = strlen(name);
 
-    if (length == 0 || length > 64 ||
-        strspn(common_name, allowed) != length) /* 64: X.520's ub-common-name. */
+    return length > 0 && length <= length_max && strspn(name, allowed) == length;
+}
+
+static int name_text(const struct certificate_request *request, char *out, size_t room)
+{
+    char *at;
+
+    if (!name_is_plain(request->common_name, COMMON_NAME_MAX) ||
+        (request->serial_number && !name_is_plain(request->serial_number, SERIAL_NUMBER_MAX)))
         return STATUS_INVALID;
-    assert(room >= length + sizeof "CN=");
-    stpcpy(stpcpy(out, "CN="), common_name);
+    assert(room >= COMMON_NAME_MAX + SERIAL_NUMBER_MAX + sizeof "CN=,serialNumber=");
+    at = stpcpy(stpcpy(out, "CN="), request->common_name);
+    if (request->serial_number)
+        stpcpy(stpcpy(at, ",serialNumber="), request->serial_number);
     return STATUS_OK;
 }
 
 /* Both names: the subject's own for a self-signed one, else the subject of the issuer's certificate. */
-static int set_parties(mbedtls_x509write_cert *w, const char *common_name, const mbedtls_x509_crt *issuer)
+static int set_parties(mbedtls_x509write_cert *w, const struct certificate_request *request,
+                       const mbedtls_x509_crt *issuer)
 {
-    char subject[80], signer[512];
-    int status = name_text(common_name, subject, sizeof subject);
+    char subject[160], signer[512];
+    int status = name_text(request, subject, sizeof subject);
 
     if (status != STATUS_OK)
         return status;
@@ -265,7 +277,7 @@ int certificate_issue(const struct certificate_request *request, const char *sub
     mbedtls_x509write_crt_set_md_alg(&w, MBEDTLS_MD_SHA256);
     mbedtls_x509write_crt_set_subject_key(&w, &subject_key);
     mbedtls_x509write_crt_set_issuer_key(&w, self_signed ? &subject_key : &issuer_key);
-    if ((status = set_parties(&w, request->common_name, self_signed ? NULL : &issuer)) == STATUS_OK &&
+    if ((status = set_parties(&w, request, self_signed ? NULL : &issuer)) == STATUS_OK &&
         (status = set_serial(&w)) == STATUS_OK && (status = set_validity(&w, request)) == STATUS_OK &&
         (status = add_extensions(&w, request)) == STATUS_OK)
         status = write_pem(&w, cert_pem);
@@ -291,11 +303,12 @@ static int64_t seconds_of(const mbedtls_x509_time *t)
     return (int64_t)timegm(&tm);
 }
 
-static int read_common_name(const mbedtls_x509_name *subject, char *out, size_t room)
+/* STATUS_END: the subject has no such attribute. */
+static int read_attribute(const mbedtls_x509_name *subject, const char *oid, size_t oid_length, char *out,
+                          size_t room)
 {
     for (const mbedtls_x509_name *part = subject; part; part = part->next) {
-        if (part->oid.len != MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_CN) || !part->oid.p ||
-            memcmp(part->oid.p, MBEDTLS_OID_AT_CN, part->oid.len) != 0)
+        if (part->oid.len != oid_length || !part->oid.p || memcmp(part->oid.p, oid, oid_length) != 0)
             continue;
         /* A NUL within would make two names look alike. */
         if (part->val.len == 0 || part->val.len >= room || memchr(part->val.p, 0, part->val.len))
@@ -304,7 +317,20 @@ static int read_common_name(const mbedtls_x509_name *subject, char *out, size_t 
         out[part->val.len] = '\0';
         return STATUS_OK;
     }
-    return STATUS_INVALID;
+    return STATUS_END;
+}
+
+static int read_names(const mbedtls_x509_name *subject, struct certificate_facts *out)
+{
+    int status = read_attribute(subject, MBEDTLS_OID_AT_CN, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_CN),
+                                out->common_name, sizeof out->common_name);
+
+    if (status != STATUS_OK)
+        return STATUS_INVALID;
+    status =
+        read_attribute(subject, MBEDTLS_OID_AT_SERIAL_NUMBER, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_SERIAL_NUMBER),
+                       out->serial_number, sizeof out->serial_number);
+    return status == STATUS_END ? STATUS_OK : status;
 }
 
 int certificate_read(const char *cert_pem, struct certificate_facts *out)
@@ -315,8 +341,7 @@ int certificate_read(const char *cert_pem, struct certificate_facts *out)
     memset(out, 0, sizeof *out);
     mbedtls_x509_crt_init(&certificate);
     if ((status = parse_certificate(&certificate, cert_pem)) == STATUS_OK &&
-        (status = read_common_name(&certificate.subject, out->common_name, sizeof out->common_name)) ==
-            STATUS_OK) {
+        (status = read_names(&certificate.subject, out)) == STATUS_OK) {
         out->from_s = seconds_of(&certificate.valid_from);
         out->until_s = seconds_of(&certificate.valid_to);
         status = seal_sha256(slice_of(certificate.raw.p, certificate.raw.len), out->fingerprint);

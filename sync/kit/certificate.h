@@ -9,8 +9,9 @@
 int certificate_make_key(struct text *key_pem);
 
 struct certificate_request {
-    const char *common_name;  /* Branch id, or the gateway's name. */
-    const char *const *names; /* subjectAltName: DNS names and IP literals; NULL for a client. */
+    const char *common_name;   /* Branch id, or the gateway's name. */
+    const char *serial_number; /* The subject's attribute of that name: a branch's number. NULL: none. */
+    const char *const *names;  /* subjectAltName: DNS names and IP literals; NULL for a client. */
     size_t name_count;
     bool is_ca;
     bool is_server;          /* extendedKeyUsage serverAuth, else clientAuth; neither for a CA. */
@@ -24,6 +25,7 @@ int certificate_issue(const struct certificate_request *request, const char *sub
 
 struct certificate_facts {
     char common_name[128];
+    char serial_number[32]; /* The subject's; "": none. */
     int64_t from_s, until_s;
     uint8_t fingerprint[32]; /* SHA-256 of the DER form. */
 };

@@ -184,6 +184,27 @@ static void tells_the_facts(void **state)
     assert_int_equal(again.until_s, w->now_s + 40LL * 365 * DAY_S);
 }
 
+static void carries_a_branchs_number_beside_its_name(void **state)
+{
+    const struct world *w = *state;
+    struct certificate_request request = request_of(w, "nyeri-03");
+    struct text numbered = { 0 };
+    struct certificate_facts facts;
+
+    assert_int_equal(certificate_read(w->client.at, &facts), STATUS_OK);
+    assert_string_equal(facts.serial_number, "");
+    request.serial_number = "4294967295";
+    assert_int_equal(certificate_issue(&request, w->client_key.at, w->ca.at, w->ca_key.at, &numbered),
+                     STATUS_OK);
+    assert_int_equal(certificate_read(numbered.at, &facts), STATUS_OK);
+    assert_string_equal(facts.serial_number, "4294967295");
+    assert_string_equal(facts.common_name, request.common_name);
+    request.serial_number = "1,CN=other";
+    assert_int_equal(certificate_issue(&request, w->client_key.at, w->ca.at, w->ca_key.at, &numbered),
+                     STATUS_INVALID);
+    text_free(&numbered);
+}
+
 static void its_fingerprint_is_the_one_openssl_prints(void **state)
 {
     const struct world *w = *state;
@@ -257,6 +278,7 @@ int main(void)
         cmocka_unit_test(openssl_reads_the_key),
         cmocka_unit_test(a_client_can_issue_nothing),
         cmocka_unit_test(tells_the_facts),
+        cmocka_unit_test(carries_a_branchs_number_beside_its_name),
         cmocka_unit_test(its_fingerprint_is_the_one_openssl_prints),
         cmocka_unit_test(tells_whose_key_it_is),
         cmocka_unit_test(refuses_what_it_cannot_vouch_for),

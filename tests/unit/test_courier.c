@@ -122,15 +122,20 @@ static void open_store(struct world *w)
     struct ledger_options options = { .folder = w->folder, .make = true };
 
     assert_int_equal(ledger_open(&w->ledger, &options), STATUS_OK);
-    assert_int_equal(courier_open(&w->courier, w->loop, w->settings, w->ledger, clock_wall_ms() / 1000), STATUS_OK);
+    assert_int_equal(courier_open(&w->courier, w->loop, w->settings, w->ledger, clock_wall_ms() / 1000),
+                     STATUS_OK);
 }
 
 static int start(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
     struct loop_options loop = { .turn = turn, .owner = w, .descriptors_max = 16 };
-    struct http_options http = { .host = "127.0.0.1", .body_bytes_max = 65536, .connections_max = 32,
-                                 .timeout_s = 30, .request = whatsapp_request, .owner = w };
+    struct http_options http = { .host = "127.0.0.1",
+                                 .body_bytes_max = 65536,
+                                 .connections_max = 32,
+                                 .timeout_s = 30,
+                                 .request = whatsapp_request,
+                                 .owner = w };
     struct config_error error;
     char config[512], path[128];
     uint32_t number;
@@ -188,12 +193,15 @@ static int end(void **state)
 static struct message_id send(struct world *w, enum lane lane, uint32_t ttl_s, const char *request)
 {
     struct arrival arrival = { .id = { .branch = 1, .epoch = 77, .lane = lane, .seq = ++w->seq[lane] } };
-    struct item item = { .kind = ITEM_SEND, .number = NUMBER, .at_s = (uint64_t)clock_wall_ms() / 1000, .ttl_s = ttl_s };
+    struct item item = {
+        .kind = ITEM_SEND, .number = NUMBER, .at_s = (uint64_t)clock_wall_ms() / 1000, .ttl_s = ttl_s
+    };
     struct text bytes = { 0 };
 
     assert_int_equal(body_write_text(&item, slice_text(request), &bytes), STATUS_OK);
     arrival.item = text_slice(&bytes);
-    assert_int_equal(arrivals_take(&w->arrivals, w->ledger, w->settings, &arrival, (int64_t)item.at_s), STATUS_OK);
+    assert_int_equal(arrivals_take(&w->arrivals, w->ledger, w->settings, &arrival, (int64_t)item.at_s),
+                     STATUS_OK);
     text_free(&bytes);
     return arrival.id;
 }
@@ -202,7 +210,8 @@ static struct message_id send_text(struct world *w, enum lane lane, const char *
 {
     char request[256];
 
-    snprintf(request, sizeof request, "{\"to\":\"%s\",\"type\":\"text\",\"text\":{\"body\":\"%s\"}}", to, text);
+    snprintf(request, sizeof request, "{\"to\":\"%s\",\"type\":\"text\",\"text\":{\"body\":\"%s\"}}", to,
+             text);
     return send(w, lane, 0, request);
 }
 
@@ -270,7 +279,8 @@ static void takes_messages_of_a_customer_in_their_order_and_urgent_ones_first(vo
         if (strstr(w->posts[i], "otp"))
             assert_true(i <= 1);
         else {
-            assert_true(strtol(strstr(at, "body\":\"m") ? strstr(at, "body\":\"m") + 8 : at + 2, NULL, 10) > last);
+            assert_true(strtol(strstr(at, "body\":\"m") ? strstr(at, "body\":\"m") + 8 : at + 2, NULL, 10) >
+                        last);
             last++;
         }
     }
@@ -296,13 +306,15 @@ static void tells_a_refusal_with_whatsapps_own_error(void **state)
 {
     struct world *w = *state;
 
-    w->replies[w->reply_count++] = (struct reply){
-        400, "{\"error\":{\"message\":\"(#131026) Message undeliverable\",\"code\":131026,"
-             "\"error_data\":{\"details\":\"not on WhatsApp\"}}}" };
+    w->replies[w->reply_count++] =
+        (struct reply){ 400, "{\"error\":{\"message\":\"(#131026) Message undeliverable\",\"code\":131026,"
+                             "\"error_data\":{\"details\":\"not on WhatsApp\"}}}" };
     send_text(w, LANE_CHAT, "254700000001", "x");
     run_until(w, all_ended);
-    assert_told(w, "\"errors\":[{\"code\":131026,\"title\":\"(#131026) Message undeliverable\","
-                   "\"message\":\"(#131026) Message undeliverable\",\"error_data\":{\"details\":\"not on WhatsApp\"}}]");
+    assert_told(
+        w,
+        "\"errors\":[{\"code\":131026,\"title\":\"(#131026) Message undeliverable\","
+        "\"message\":\"(#131026) Message undeliverable\",\"error_data\":{\"details\":\"not on WhatsApp\"}}]");
     assert_int_equal(ledger_counter(w->ledger, LEDGER_FAILED), 1);
 }
 
@@ -310,7 +322,8 @@ static void tries_again_after_a_trouble_that_passes(void **state)
 {
     struct world *w = *state;
 
-    w->replies[w->reply_count++] = (struct reply){ 500, "{\"error\":{\"message\":\"later\",\"code\":131016}}" };
+    w->replies[w->reply_count++] =
+        (struct reply){ 500, "{\"error\":{\"message\":\"later\",\"code\":131016}}" };
     send_text(w, LANE_CHAT, "254700000001", "x");
     run_until(w, all_ended);
     assert_int_equal(w->post_count, 2);
@@ -320,7 +333,9 @@ static void tries_again_after_a_trouble_that_passes(void **state)
 static void never_resends_what_nobody_answered_and_learns_its_end_from_a_webhook(void **state)
 {
     struct world *w = *state;
-    struct delivery delivery = { .ledger = w->ledger, .courier = w->courier, .settings = w->settings, .now_s = 1 };
+    struct delivery delivery = {
+        .ledger = w->ledger, .courier = w->courier, .settings = w->settings, .now_s = 1
+    };
     char ours[MESSAGE_ID_TEXT_MAX + 1], webhook[512];
     struct message_id id = send_text(w, LANE_CHAT, "254700000001", "x"), known;
 
@@ -330,7 +345,8 @@ static void never_resends_what_nobody_answered_and_learns_its_end_from_a_webhook
     message_id_format(&id, ours);
     snprintf(webhook, sizeof webhook,
              "{\"object\":\"o\",\"entry\":[{\"changes\":[{\"value\":{\"statuses\":[{\"id\":\"wamid.HER\","
-             "\"status\":\"sent\",\"biz_opaque_callback_data\":\"zj1.%s\"}]}}]}]}", ours);
+             "\"status\":\"sent\",\"biz_opaque_callback_data\":\"zj1.%s\"}]}}]}]}",
+             ours);
     assert_int_equal(delivery_take(&delivery, slice_text(webhook)), STATUS_OK);
     assert_true(all_ended(w));
     assert_int_equal(ledger_id_from_meta(w->ledger, slice_text("wamid.HER"), &known), STATUS_OK);
@@ -355,7 +371,8 @@ static void holds_all_for_a_dead_token_until_somebody_mends_it(void **state)
     struct world *w = *state;
     struct courier_hold hold;
 
-    w->replies[w->reply_count++] = (struct reply){ 401, "{\"error\":{\"message\":\"expired\",\"code\":190}}" };
+    w->replies[w->reply_count++] =
+        (struct reply){ 401, "{\"error\":{\"message\":\"expired\",\"code\":190}}" };
     send_text(w, LANE_CHAT, "254700000001", "x");
     run_until(w, some_held);
     send_text(w, LANE_CHAT, "254700000002", "y");
@@ -384,7 +401,8 @@ static void tells_what_came_too_late_and_what_refers_to_nothing(void **state)
     assert_int_equal(w->post_count, 0);
     assert_int_equal(ledger_down_settle(w->ledger, 1, LANE_CHAT, 1), STATUS_OK);
 
-    w->replies[w->reply_count++] = (struct reply){ 500, "{\"error\":{\"message\":\"later\",\"code\":131057}}" };
+    w->replies[w->reply_count++] =
+        (struct reply){ 500, "{\"error\":{\"message\":\"later\",\"code\":131057}}" };
     send(w, LANE_CHAT, 2, "{\"to\":\"254700000002\"}");
     run_until(w, all_ended);
     assert_told(w, "\"code\":990001");
@@ -424,16 +442,18 @@ static void believes_after_a_restart_that_a_body_left_only_where_that_may_be(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(takes_messages_of_a_customer_in_their_order_and_urgent_ones_first, start, end),
+        cmocka_unit_test_setup_teardown(takes_messages_of_a_customer_in_their_order_and_urgent_ones_first,
+                                        start, end),
         cmocka_unit_test_setup_teardown(maps_its_id_and_rewrites_what_refers_to_it, start, end),
         cmocka_unit_test_setup_teardown(tells_a_refusal_with_whatsapps_own_error, start, end),
         cmocka_unit_test_setup_teardown(tries_again_after_a_trouble_that_passes, start, end),
-        cmocka_unit_test_setup_teardown(never_resends_what_nobody_answered_and_learns_its_end_from_a_webhook, start,
-                                        end),
+        cmocka_unit_test_setup_teardown(never_resends_what_nobody_answered_and_learns_its_end_from_a_webhook,
+                                        start, end),
         cmocka_unit_test_setup_teardown(parks_a_proxys_page_too, start, end),
         cmocka_unit_test_setup_teardown(holds_all_for_a_dead_token_until_somebody_mends_it, start, end),
         cmocka_unit_test_setup_teardown(tells_what_came_too_late_and_what_refers_to_nothing, start, end),
-        cmocka_unit_test_setup_teardown(believes_after_a_restart_that_a_body_left_only_where_that_may_be, start, end),
+        cmocka_unit_test_setup_teardown(believes_after_a_restart_that_a_body_left_only_where_that_may_be,
+                                        start, end),
     };
 
     log_set_level(LOG_LEVEL_ERROR + 1);

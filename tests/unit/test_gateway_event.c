@@ -21,7 +21,9 @@ struct seen {
     struct text keys[SEEN_MAX];
 };
 
-static const struct message_id ours = { .branch = 7, .epoch = 0x0102030405060708u, .lane = LANE_ALERT, .seq = 42 };
+static const struct message_id ours = {
+    .branch = 7, .epoch = 0x0102030405060708u, .lane = LANE_ALERT, .seq = 42
+};
 
 static bool ours_of(void *owner, struct slice meta, char out[MESSAGE_ID_TEXT_MAX + 1])
 {
@@ -92,35 +94,44 @@ static void makes_one_webhook_of_each_event_in_its_whole_envelope(void **state)
     struct seen s;
 
     (void)state;
-    split(&s, "{\"object\":\"o\",\"more\":1,\"entry\":["
-              "{\"id\":\"W1\",\"time\":9,\"changes\":["
-              "{\"field\":\"messages\",\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},"
-              "\"contacts\":[{\"wa_id\":\"1\"},{\"wa_id\":\"2\",\"x\":0}],"
-              "\"messages\":[{\"from\":\"2\",\"id\":\"a\"}],\"statuses\":[{\"id\":\"b\",\"recipient_id\":\"1\"}]}},"
-              "{\"field\":\"account_update\",\"value\":{\"event\":\"X\"}}]},"
-              "{\"id\":\"W2\",\"changes\":[{\"field\":\"messages\",\"value\":{\"statuses\":[{\"id\":\"c\"}]}}]}]}");
+    split(
+        &s,
+        "{\"object\":\"o\",\"more\":1,\"entry\":["
+        "{\"id\":\"W1\",\"time\":9,\"changes\":["
+        "{\"field\":\"messages\",\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},"
+        "\"contacts\":[{\"wa_id\":\"1\"},{\"wa_id\":\"2\",\"x\":0}],"
+        "\"messages\":[{\"from\":\"2\",\"id\":\"a\"}],\"statuses\":[{\"id\":\"b\",\"recipient_id\":\"1\"}]}},"
+        "{\"field\":\"account_update\",\"value\":{\"event\":\"X\"}}]},"
+        "{\"id\":\"W2\",\"changes\":[{\"field\":\"messages\",\"value\":{\"statuses\":[{\"id\":\"c\"}]}}]}]}");
     assert_int_equal(s.count, 4);
-    assert_event(&s, 0, EVENT_MESSAGE,
-                 "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W1\",\"time\":9,\"changes\":[{\"field\":\"messages\","
-                 "\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},\"contacts\":[{\"wa_id\":\"2\",\"x\":0}],"
-                 "\"messages\":[{\"from\":\"2\",\"id\":\"\"}]}}]}]}");
+    assert_event(
+        &s, 0, EVENT_MESSAGE,
+        "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W1\",\"time\":9,"
+        "\"changes\":[{\"field\":\"messages\""
+        ","
+        "\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},\"contacts\":[{\"wa_id\":\"2\",\"x\":0}],"
+        "\"messages\":[{\"from\":\"2\",\"id\":\"\"}]}}]}]}");
     assert_event(&s, 1, EVENT_STATUS,
-                 "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W1\",\"time\":9,\"changes\":[{\"field\":\"messages\","
+                 "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W1\",\"time\":9,"
+                 "\"changes\":[{\"field\":\"messages\""
+                 ","
                  "\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},\"contacts\":[{\"wa_id\":\"1\"}],"
                  "\"statuses\":[{\"id\":\"b\",\"recipient_id\":\"1\"}]}}]}]}");
     assert_event(&s, 2, EVENT_OTHER,
                  "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W1\",\"time\":9,\"changes\":["
                  "{\"field\":\"account_update\",\"value\":{\"event\":\"X\"}}]}]}");
-    assert_event(&s, 3, EVENT_STATUS,
-                 "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W2\",\"changes\":[{\"field\":\"messages\","
-                 "\"value\":{\"statuses\":[{\"id\":\"c\"}]}}]}]}");
+    assert_event(
+        &s, 3, EVENT_STATUS,
+        "{\"object\":\"o\",\"more\":1,\"entry\":[{\"id\":\"W2\",\"changes\":[{\"field\":\"messages\","
+        "\"value\":{\"statuses\":[{\"id\":\"c\"}]}}]}]}");
     forget(&s);
 }
 
 static void leaves_a_single_event_and_shapes_it_does_not_know_as_they_are(void **state)
 {
     static const char *const same[] = {
-        "{\"object\":\"o\",\"entry\":[{\"id\":\"1\",\"changes\":[{\"value\":{\"contacts\":[{\"wa_id\":\"9\"}],"
+        "{\"object\":\"o\",\"entry\":[{\"id\":\"1\",\"changes\":[{\"value\":{\"contacts\":[{\"wa_id\":\"9\"}]"
+        ","
         "\"statuses\":[{\"recipient_id\":\"1\",\"id\":\"q\",\"u\":[1.50,null,{\"k\":\"\\u0000\"}]}]}}]}]}",
         "{\"object\":\"o\",\"entry\":[]}",
         "[1,2]",
@@ -154,18 +165,24 @@ static void gives_the_branch_its_own_ids_and_takes_our_token_out(void **state)
     message_id_format(&ours, id);
     snprintf(posted, sizeof posted,
              STATUSES("{\"id\":\"wamid.META\",\"conversation\":{\"id\":\"abc\",\"origin\":1},"
-                      "\"biz_opaque_callback_data\":\"zj1.%s\"}"), id);
+                      "\"biz_opaque_callback_data\":\"zj1.%s\"}"),
+             id);
     split(&s, posted);
-    snprintf(expected, sizeof expected,
-             STATUSES("{\"id\":\"%s\",\"conversation\":{\"id\":\"0000000000000000000000000000001f\",\"origin\":1}}"), id);
+    snprintf(
+        expected, sizeof expected,
+        STATUSES(
+            "{\"id\":\"%s\",\"conversation\":{\"id\":\"0000000000000000000000000000001f\",\"origin\":1}}"),
+        id);
     assert_event(&s, 0, EVENT_STATUS, expected);
     forget(&s);
 
     split(&s, MESSAGES("{\"id\":\"wamid.IN\",\"context\":{\"id\":\"wamid.META\",\"from\":\"1\"},"
                        "\"reaction\":{\"message_id\":\"wamid.META\"}}"));
-    snprintf(expected, sizeof expected,
-             MESSAGES("{\"id\":\"\",\"context\":{\"id\":\"%s\",\"from\":\"1\"},\"reaction\":{\"message_id\":\"%s\"}}"),
-             id, id);
+    snprintf(
+        expected, sizeof expected,
+        MESSAGES(
+            "{\"id\":\"\",\"context\":{\"id\":\"%s\",\"from\":\"1\"},\"reaction\":{\"message_id\":\"%s\"}}"),
+        id, id);
     assert_event(&s, 0, EVENT_MESSAGE, expected);
     forget(&s);
 }
@@ -202,8 +219,13 @@ static void knows_a_repeat_by_what_it_says_and_nothing_else(void **state)
 
 static void tells_a_failure_as_whatsapp_would(void **state)
 {
-    struct event_failure f = { .waba_id = "W", .display_phone_number = "254", .number = 5, .id = &ours, .at_s = 12,
-                               .recipient = { (const uint8_t *)"99", 2 }, .code = 131026 };
+    struct event_failure f = { .waba_id = "W",
+                               .display_phone_number = "254",
+                               .number = 5,
+                               .id = &ours,
+                               .at_s = 12,
+                               .recipient = { (const uint8_t *)"99", 2 },
+                               .code = 131026 };
     char id[MESSAGE_ID_TEXT_MAX + 1], expected[700];
     struct json *made, *tree;
 
@@ -212,12 +234,16 @@ static void tells_a_failure_as_whatsapp_would(void **state)
     f.message = slice_text("M");
     f.details = slice_text("D");
     message_id_format(&ours, id);
-    snprintf(expected, sizeof expected,
-             "{\"object\":\"whatsapp_business_account\",\"entry\":[{\"id\":\"W\",\"changes\":[{\"field\":\"messages\","
-             "\"value\":{\"messaging_product\":\"whatsapp\",\"metadata\":{\"display_phone_number\":\"254\","
-             "\"phone_number_id\":\"5\"},\"statuses\":[{\"id\":\"%s\",\"status\":\"failed\",\"timestamp\":\"12\","
-             "\"recipient_id\":\"99\",\"errors\":[{\"code\":131026,\"title\":\"T\",\"message\":\"M\","
-             "\"error_data\":{\"details\":\"D\"}}]}]}}]}]}", id);
+    snprintf(
+        expected, sizeof expected,
+        "{\"object\":\"whatsapp_business_account\",\"entry\":[{\"id\":\"W\","
+        "\"changes\":[{\"field\":\"messages\""
+        ","
+        "\"value\":{\"messaging_product\":\"whatsapp\",\"metadata\":{\"display_phone_number\":\"254\","
+        "\"phone_number_id\":\"5\"},\"statuses\":[{\"id\":\"%s\",\"status\":\"failed\",\"timestamp\":\"12\","
+        "\"recipient_id\":\"99\",\"errors\":[{\"code\":131026,\"title\":\"T\",\"message\":\"M\","
+        "\"error_data\":{\"details\":\"D\"}}]}]}}]}]}",
+        id);
     made = event_failed(&f);
     assert_int_equal(json_parse(slice_text(expected), &tree, NULL), STATUS_OK);
     assert_true(json_equal(made, tree));
@@ -247,14 +273,15 @@ static void puts_our_token_and_metas_id_into_a_request(void **state)
     assert_true(message_id_equal(&id, &ours));
     json_free(tree);
 
-    tree = rewritten("{\"status\":\"read\",\"message_id\":\"x\",\"typing_indicator\":{\"type\":\"text\"}}", "wamid.META",
-                     true);
+    tree = rewritten("{\"status\":\"read\",\"message_id\":\"x\",\"typing_indicator\":{\"type\":\"text\"}}",
+                     "wamid.META", true);
     assert_true(slice_is(json_string(json_get(tree, "message_id")), "wamid.META"));
     assert_null(json_get(tree, "biz_opaque_callback_data"));
     assert_null(json_get(tree, "typing_indicator"));
     json_free(tree);
 
-    tree = rewritten("{\"to\":\"1\",\"reaction\":{\"message_id\":\"x\",\"emoji\":\"\"}}", "wamid.META", false);
+    tree =
+        rewritten("{\"to\":\"1\",\"reaction\":{\"message_id\":\"x\",\"emoji\":\"\"}}", "wamid.META", false);
     assert_true(slice_is(json_string(json_path(tree, "reaction.message_id")), "wamid.META"));
     json_free(tree);
 }

@@ -68,11 +68,13 @@ static int end(void **state)
 
 static struct ledger_job job(uint64_t seq)
 {
-    return (struct ledger_job){ .id = { .branch = 1, .epoch = 0xfedcba9876543210u, .lane = LANE_ALERT, .seq = seq },
-                                .number = 106540352242922u,
-                                .customer = 0x8000000000000001u,
-                                .at_s = NOW_S,
-                                .deadline_s = NOW_S + 60 };
+    return (struct ledger_job){
+        .id = { .branch = 1, .epoch = 0xfedcba9876543210u, .lane = LANE_ALERT, .seq = seq },
+        .number = 106540352242922u,
+        .customer = 0x8000000000000001u,
+        .at_s = NOW_S,
+        .deadline_s = NOW_S + 60
+    };
 }
 
 static int take(struct world *w, uint64_t seq)
@@ -281,8 +283,8 @@ static void begins_a_new_epoch_when_it_was_restored_from_a_backup(void **state)
     assert_true(ledger_epoch(w->ledger) == before);
     ledger_close(w->ledger);
     w->ledger = NULL;
-    snprintf(command, sizeof command, "rm -f %s/ledger.db-wal && mv %s/backup %s/ledger.db", w->folder, w->folder,
-             w->folder);
+    snprintf(command, sizeof command, "rm -f %s/ledger.db-wal && mv %s/backup %s/ledger.db", w->folder,
+             w->folder, w->folder);
     assert_int_equal(system(command), 0);
     open_again(w);
     assert_true(ledger_epoch(w->ledger) != before);

@@ -22,9 +22,9 @@ static uint32_t branch(void *owner, const char *id)
     return strcmp(id, "head-office") == 0 ? HEAD_OFFICE : 0;
 }
 
-static const struct routing_prefix prefixes[] = {
-    { "254", "nyeri-03" }, { "25471", "garissa-01" }, { "2547199", "closed-branch" }
-};
+static const struct routing_prefix prefixes[] = { { "254", "nyeri-03" },
+                                                  { "25471", "garissa-01" },
+                                                  { "2547199", "closed-branch" } };
 static const struct routing usual = {
     .order = { ROUTING_LAST_SERVED, ROUTING_PREFIX, ROUTING_DEFAULT },
     .order_count = 3,

@@ -73,7 +73,8 @@ static void escapes_by_utf16_units(void **state)
     struct text out = { 0 };
 
     (void)state;
-    assert_int_equal(webhook_signature_escape(slice_text("a\xc2\x80\xef\xbf\xbf\xf4\x8f\xbf\xbfz"), &out), STATUS_OK);
+    assert_int_equal(webhook_signature_escape(slice_text("a\xc2\x80\xef\xbf\xbf\xf4\x8f\xbf\xbfz"), &out),
+                     STATUS_OK);
     assert_string_equal(out.at, "a\\u0080\\uffff\\udbff\\udfffz");
     text_clear(&out);
     assert_int_equal(webhook_signature_escape(slice_text("\xed\xa0\x80"), &out), STATUS_INVALID);
