@@ -230,6 +230,11 @@ char *file_join(const char *folder, const char *name)
     return path;
 }
 
+int file_probe(const char *folder)
+{
+    return access(folder, W_OK) == 0 ? file_sync_folder(folder) : STATUS_IO;
+}
+
 uint64_t file_free_bytes(const char *path)
 {
     struct statvfs is;

@@ -190,6 +190,14 @@ static void knows_how_much_is_free(void **state)
     assert_int_equal(file_free_bytes(in_folder("none")), 0);
 }
 
+static void tells_a_folder_that_can_be_written(void **state)
+{
+    (void)state;
+    assert_int_equal(file_probe(folder), STATUS_OK);
+    assert_int_equal(file_probe(in_folder("none")), STATUS_IO);
+    assert_int_equal(file_probe("/proc/self"), STATUS_IO);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -213,6 +221,7 @@ int main(void)
         cmocka_unit_test(makes_a_folder_with_its_parents),
         cmocka_unit_test(joins_names_to_folders),
         cmocka_unit_test(knows_how_much_is_free),
+        cmocka_unit_test(tells_a_folder_that_can_be_written),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
