@@ -292,7 +292,7 @@ static void clear_ended(struct courier *c)
 void courier_depart(struct courier *c)
 {
     for (struct flight *f = c->flights; f; f = f->next) {
-        if (!f->journaled || !f->wants_release || f->ended || !f->fetch)
+        if (!f->journaled || !f->wants_release || f->ended || !f->fetch || c->quiet)
             continue;
         f->wants_release = false;
         if (!f->job) { /* A webhook ended it after all: nothing of it may leave. */
@@ -316,9 +316,18 @@ void courier_committed(struct courier *c, const struct ledger_job *arrived, size
         courier_add(c, &arrived[i]);
     c->wake_ms = UINT64_MAX;
     courier_wake(c, now_ms);
-    while ((line = courier_choose(c, now_ms)) != NULL)
+    while (!c->quiet && (line = courier_choose(c, now_ms)) != NULL)
         courier_start(c, line, now_ms, now_s);
     set_timer(c, now_ms, now_s);
+}
+
+bool courier_quiet(struct courier *c)
+{
+    c->quiet = true;
+    for (const struct flight *f = c->flights; f; f = f->next)
+        if (f->departed && !f->ended)
+            return false;
+    return true;
 }
 
 /* --- Webhooks and people --- */

@@ -32,6 +32,10 @@ void courier_heard_webhook(struct courier *c, uint64_t now_ms);
 /* Ends all holds and pauses: somebody has mended it. Returns how many there were. */
 unsigned courier_release(struct courier *c);
 
+/* The gateway stops: nothing begins any more. True when no body is out without an answer: then nothing
+ * becomes unknown by it. */
+bool courier_quiet(struct courier *c);
+
 struct courier_state {
     uint64_t pending; /* Waiting and in flight. */
     uint64_t held;    /* Of those: waiting for somebody to mend something. */

@@ -117,6 +117,7 @@ struct courier {
     uint64_t healthy_ms, heard_ms;
     uint64_t wake_ms; /* When a rate allows more; found while choosing. */
     bool news;
+    bool quiet; /* Nothing begins any more. */
 };
 
 /* --- Jobs and lines (courier_line.c) --- */

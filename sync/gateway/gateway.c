@@ -18,6 +18,7 @@
 #include "sync/protocol/status.h"
 
 #define TICK_MS 5000u       /* Old traces go, room is looked at. */
+#define STOP_MS_MAX 1500u   /* For answers on their way; a stop may take two seconds. */
 #define FORGET_A_TICK 2000u /* Rows of a day that is over; a million go in an hour. */
 #define CALL_ARGUMENTS_MAX 8
 
@@ -46,6 +47,7 @@ struct gateway {
     struct arrivals arrivals;
     struct call *calls, **calls_end;
     bool stopping;
+    uint64_t stop_by_ms;
     int status;
 };
 
@@ -123,7 +125,8 @@ static void answer_calls(struct gateway *g, bool committed)
 static int housekeep(struct gateway *g, int64_t now_s)
 {
     g->tick_due = false;
-    loop_timer_set(&g->tick, loop_now_ms() + TICK_MS);
+    if (!g->stopping)
+        loop_timer_set(&g->tick, loop_now_ms() + TICK_MS);
     g->sources.accepting = ledger_has_room(g->ledger);
     hub_set_room(g->hub, g->sources.accepting);
     return ledger_forget_seen(g->ledger, now_s, FORGET_A_TICK);
@@ -179,7 +182,7 @@ static void gateway_turn(void *owner)
     answer_calls(g, true);
     ledger_tidy(g->ledger);
     courier_depart(g->courier);
-    if (g->stopping)
+    if (g->stopping && (courier_quiet(g->courier) || now_ms >= g->stop_by_ms))
         loop_stop(g->loop);
 }
 
@@ -199,6 +202,8 @@ static void gateway_stop(void *owner)
 
     log_event(LOG_LEVEL_INFO, "stopping", "pid=%d", (int)getpid());
     g->stopping = true;
+    g->stop_by_ms = loop_now_ms() + STOP_MS_MAX;
+    loop_timer_set(&g->tick, g->stop_by_ms);
     loop_note(g->loop);
 }
 
