@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sync/kit/certificate.h"
 #include "sync/kit/fetch.h"
 #include "sync/kit/file.h"
+#include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
 
 #define LANES "urgent|alert|chat|document|bulk"
@@ -20,10 +22,11 @@ static const struct config_key keys[] = {
     { .section = "relay",
       .key = "branch_number",
       .type = CONFIG_NUMBER,
-      .required = true,
       .least = 1,
       .most = UINT32_MAX,
-      .help = "The branch's number, given by `zajel-gateway branch add`; a part of every message id." },
+      .help =
+          "The branch's number, given by `zajel-gateway branch add`; a part of every message id. Without it: "
+          "the one in the certificate." },
     { .section = "relay",
       .key = "state",
       .type = CONFIG_PATH,
@@ -381,13 +384,42 @@ static int read_lanes(struct options *o, struct config_error *error)
     return STATUS_OK;
 }
 
-static void read_limits(struct options *o)
+/* The number that `branch add` put into the certificate's subject; 0: there is none to be read. */
+static uint32_t certified_number(const char *path)
+{
+    struct certificate_facts facts = { 0 };
+    struct text pem = { 0 };
+    unsigned long number = 0;
+    char *end = NULL;
+
+    if (path && seal_start() == STATUS_OK && file_read(path, FILE_SECRET_BYTES_MAX, &pem) == STATUS_OK &&
+        certificate_read(pem.at, &facts) == STATUS_OK)
+        number = strtoul(facts.serial_number, &end, 10);
+    text_free(&pem);
+    return end && *end == 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
+static int read_identity(struct options *o, struct config_error *error)
 {
     const struct config *c = o->config;
 
     o->branch = config_text(c, "relay", "branch");
     o->state = config_text(c, "relay", "state");
-    o->rules.number = (uint32_t)config_number(c, "relay", "branch_number");
+    o->rules.number = config_is_set(c, "relay", "branch_number")
+                          ? (uint32_t)config_number(c, "relay", "branch_number")
+                          : certified_number(o->uplink_certificate_file);
+    if (!o->rules.number)
+        return config_complain(
+            c, "relay", "branch_number",
+            "is missing, and [uplink] certificate_file has none: `zajel-gateway branch show` tells it",
+            error);
+    return STATUS_OK;
+}
+
+static void read_limits(struct options *o)
+{
+    const struct config *c = o->config;
+
     o->rules.delivers = o->webhook_url != NULL;
     o->rules.store_bytes_max = (uint64_t)config_number(c, "limits", "store_bytes_max");
     o->rules.token_messages_max = (uint64_t)config_number(c, "limits", "token_messages_max");
@@ -407,8 +439,9 @@ int options_load(struct options **out, const char *path, struct config_error *er
     }
     if ((status = config_load(&o->config, path, keys, sizeof keys / sizeof *keys, error)) != STATUS_OK ||
         (status = read_api(o, error)) != STATUS_OK || (status = read_desk(o, error)) != STATUS_OK ||
-        (status = read_uplink(o, error)) != STATUS_OK || (status = read_numbers(o, error)) != STATUS_OK ||
-        (status = read_templates(o, error)) != STATUS_OK || (status = read_lanes(o, error)) != STATUS_OK) {
+        (status = read_uplink(o, error)) != STATUS_OK || (status = read_identity(o, error)) != STATUS_OK ||
+        (status = read_numbers(o, error)) != STATUS_OK || (status = read_templates(o, error)) != STATUS_OK ||
+        (status = read_lanes(o, error)) != STATUS_OK) {
         if (status == STATUS_NO_MEMORY)
             snprintf(error->text, sizeof error->text, "out of memory");
         goto fail;

@@ -206,5 +206,16 @@ def test_the_command_line_sends_and_lists():
         assert NUMBER
 
 
+def test_a_box_reads_its_number_from_its_certificate():
+    with World(start=False) as w:
+        with open(w.branch.relay.config, encoding="utf-8") as f:
+            lines = [line for line in f if "branch_number" not in line]
+        with open(w.branch.relay.config, "w", encoding="utf-8") as f:
+            f.writelines(lines)
+        w.start()
+        w.branch.text(CUSTOMER, "hello")
+        wait_for(w.received)
+
+
 if __name__ == "__main__":
     zajel.main(globals())

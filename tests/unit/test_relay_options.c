@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "relay/options.h"
+#include "sync/kit/certificate.h"
+#include "sync/kit/file.h"
+#include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
 
 #define LEAST \
@@ -58,6 +61,38 @@ static void takes_the_least_that_must_be_said(void **state)
     assert_int_equal(o->rules.store_bytes_max, 2147483648u);
     assert_int_equal(o->rules.number_count, 1);
     options_free(o);
+}
+
+static void reads_the_branch_number_from_its_certificate(void **state)
+{
+    struct certificate_request request = {
+        .common_name = "nyeri-03", .serial_number = "4711", .from_s = 1700000000, .until_s = 1900000000
+    };
+    char path[] = "/var/tmp/zajel-test-XXXXXX", text[1024], error[512];
+    struct text key = { 0 }, certificate = { 0 };
+    struct options *o;
+
+    (void)state;
+    assert_int_equal(seal_start(), STATUS_OK);
+    assert_int_equal(certificate_make_key(&key), STATUS_OK);
+    assert_int_equal(certificate_issue(&request, key.at, NULL, NULL, &certificate), STATUS_OK);
+    close(mkstemp(path));
+    assert_int_equal(file_write(path, text_slice(&certificate), 0600), STATUS_OK);
+    snprintf(
+        text, sizeof text,
+        "[relay]\nbranch = nyeri-03\n[numbers]\ndefault = 1\n[uplink]\nurl = wss://127.0.0.1:1/sync\nca_file = %s\n"
+        "certificate_file = %s\nkey_file = %s\n",
+        path, path, path);
+    assert_int_equal(read_conf(text, &o, error), STATUS_OK);
+    assert_int_equal(o->rules.number, 4711);
+    options_free(o);
+    /* Neither tells: it is said which key would. */
+    assert_int_equal(read_conf("[relay]\nbranch = nyeri-03\n[numbers]\ndefault = 1\n", &o, error),
+                     STATUS_INVALID);
+    assert_non_null(strstr(error, "branch_number"));
+    remove(path);
+    text_wipe(&key);
+    text_free(&certificate);
 }
 
 static void takes_rules_numbers_and_hours(void **state)
@@ -119,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_the_least_that_must_be_said),
+        cmocka_unit_test(reads_the_branch_number_from_its_certificate),
         cmocka_unit_test(takes_rules_numbers_and_hours),
         cmocka_unit_test(names_the_key_that_is_wrong),
         cmocka_unit_test(lets_a_proxy_do_the_tls),
