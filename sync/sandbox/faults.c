@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/sandbox/faults.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -109,6 +110,7 @@ int faults_set(struct faults *f, const struct json *request, const char **why)
     int64_t count = json_integer(json_get(request, "count"), json_get(request, "count") ? -1 : 1);
     bool *on = find_switch(f, fault);
 
+    assert(f);
     if (count < 0 || count > FAULTS_COUNT_MAX) {
         *why = "count must be a whole number, 0 to 1000000000";
         return STATUS_INVALID;

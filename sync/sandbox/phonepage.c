@@ -23,12 +23,12 @@ EMBED_DECLARE(phone_css);
 
 /* --- Answers ---------------------------------------------------------------------------------------- */
 
-static const char *const page_headers[] = {
+static const char page_policy[] =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options: nosniff",
-    "Referrer-Policy: no-referrer",
-    "Cache-Control: no-store",
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static const char *const page_headers[] = {
+    page_policy, "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer", "Cache-Control: no-store",
     NULL,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/sandbox/wamid.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "sync/kit/seal.h"
 #include "sync/kit/text.h"
@@ -55,7 +55,7 @@ int wamid_make(char out[WAMID_TEXT_MAX], struct slice number, enum wamid_directi
     writer_u8(&w, (uint8_t)(2 * part_length));
     writer_bytes(&w, slice_text(hex));
     writer_u8(&w, 0);
-    memcpy(out, "wamid.", 6);
+    (void)snprintf(out, WAMID_TEXT_MAX, "wamid.");
     write_base64(writer_slice(&w), out + 6);
     return STATUS_OK;
 }
