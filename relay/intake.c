@@ -8,6 +8,7 @@
 
 #include "relay/branch_parts.h"
 #include "relay/outbox_tokens.h"
+#include "relay/refusal.h"
 #include "relay/report.h"
 #include "relay/uplink.h"
 #include "sync/kit/graph.h"
@@ -27,6 +28,7 @@ struct handled {
     struct http_request *request;
     struct branch_answer answer;
     const char *content_type;
+    const char *allow; /* The methods its path takes, where another was used; else NULL. */
 };
 
 struct intake {
@@ -37,6 +39,17 @@ struct intake {
     struct handled handled[ACCEPTS_MAX];
     size_t handled_count;
 };
+
+static bool is_method(const struct handled *h, const char *method)
+{
+    return strcmp(http_method(h->request), method) == 0;
+}
+
+/* HEAD asks as GET does; the answer's body is then left out on the way. */
+static bool is_get(const struct handled *h)
+{
+    return is_method(h, "GET") || is_method(h, "HEAD");
+}
 
 /* --- Answers --- */
 
@@ -54,11 +67,18 @@ static int answer_unknown_path(struct handled *h)
                          "No such path here: POST [/vN.N]/PHONE_NUMBER_ID/messages sends a message.");
 }
 
-static int answer_wrong_method(struct handled *h, const char *allowed)
+/* OPTIONS is answered too: some proxies and monitors ask. */
+static int answer_other_method(struct handled *h, const char *allow)
 {
     char details[96];
 
-    snprintf(details, sizeof details, "This path takes %s only.", allowed);
+    h->allow = allow;
+    if (is_method(h, "OPTIONS")) {
+        h->answer.status = 204;
+        h->content_type = NULL;
+        return STATUS_OK;
+    }
+    snprintf(details, sizeof details, "This path takes %s only.", allow);
     return branch_refuse(&h->answer, 405, 100, "Unsupported request", details);
 }
 
@@ -109,30 +129,49 @@ static int handle_send(struct intake *i, struct handled *h, struct slice number,
     return branch_accept(i->box->branch, &request, now, &h->answer);
 }
 
+static int handle_unsupported(struct intake *i, struct handled *h, const char *details)
+{
+    struct slice name;
+    unsigned number;
+    int status = authorise(i, h, &number, &name);
+
+    if (status != STATUS_OK)
+        return status == STATUS_DENIED ? STATUS_OK : status;
+    return branch_refuse(&h->answer, 400, 100, "Unsupported request", details);
+}
+
 static int handle_graph(struct intake *i, struct handled *h, const struct branch_time *now)
 {
+    const char *path = http_path(h->request);
+    char details[REFUSAL_DETAILS_MAX];
     struct slice id, edge;
+    bool is_send = graph_path(path, &id, &edge) && slice_is(edge, "messages");
 
-    if (!graph_path(http_path(h->request), &id, &edge) || !slice_is(edge, "messages"))
-        return answer_unknown_path(h);
-    if (strcmp(http_method(h->request), "POST") != 0)
-        return answer_wrong_method(h, "POST");
-    return handle_send(i, h, id, now);
+    if (is_send && is_method(h, "POST"))
+        return handle_send(i, h, id, now);
+    if (is_send)
+        return answer_other_method(h, "POST, OPTIONS");
+    if (strcmp(path, "*") == 0)
+        return answer_other_method(h, "GET, HEAD, POST, DELETE, OPTIONS");
+    if (refusal_explain(http_method(h->request), path, details, sizeof details))
+        return handle_unsupported(i, h, details);
+    return answer_unknown_path(h);
 }
 
 static int handle_message(struct intake *i, struct handled *h, const struct branch_time *now)
 {
     struct slice id = slice_text(http_path(h->request) + sizeof messages_path - 1), name;
     unsigned number;
-    int status = authorise(i, h, &number, &name);
+    int status;
 
+    if (!is_get(h) && !is_method(h, "DELETE"))
+        return answer_other_method(h, "GET, HEAD, DELETE, OPTIONS");
+    status = authorise(i, h, &number, &name);
     if (status != STATUS_OK)
         return status == STATUS_DENIED ? STATUS_OK : status;
-    if (strcmp(http_method(h->request), "GET") == 0)
+    if (is_get(h))
         return branch_show(i->box->branch, id, uplink_goodput(i->box->uplink), now, &h->answer);
-    if (strcmp(http_method(h->request), "DELETE") == 0)
-        return branch_withdraw(i->box->branch, id, now, &h->answer);
-    return answer_wrong_method(h, "GET and DELETE");
+    return branch_withdraw(i->box->branch, id, now, &h->answer);
 }
 
 static int handle_ready(struct intake *i, struct handled *h)
@@ -168,8 +207,8 @@ static bool handle_own(struct intake *i, struct handled *h, const struct branch_
 
     if (!is_ready && !is_metrics && !is_status && strcmp(path, "/healthz") != 0)
         return false;
-    if (strcmp(http_method(h->request), "GET") != 0 && strcmp(http_method(h->request), "HEAD") != 0)
-        *status = answer_wrong_method(h, "GET");
+    if (!is_get(h))
+        *status = answer_other_method(h, "GET, HEAD, OPTIONS");
     else if (is_ready)
         *status = handle_ready(i, h);
     else if (is_metrics || is_status)
@@ -210,8 +249,9 @@ int intake_turn(struct intake *i, const struct branch_time *now)
 
 static void send_answer(struct handled *h, int outcome)
 {
-    char retry[32] = "";
-    const char *headers[] = { retry, NULL };
+    char retry[32], allow[64];
+    const char *headers[3] = { NULL };
+    size_t count = 0;
     struct http_answer answer;
     bool is_full = outcome == STATUS_FULL || outcome == STATUS_NO_SPACE;
 
@@ -219,18 +259,25 @@ static void send_answer(struct handled *h, int outcome)
         outcome = STATUS_NO_MEMORY;
     if (outcome != STATUS_OK) {
         text_free(&h->answer.body);
+        h->allow = NULL;
         h->content_type = JSON_TYPE;
         (void)branch_refuse(&h->answer, is_full ? 507 : 503, 2, "Service temporarily unavailable",
                             is_full
                                 ? "The box's disk is full; nothing of this request was kept."
                                 : "The box's store failed; nothing of this request is promised. Try again.");
     }
-    if (h->answer.retry_after_s)
+    if (h->answer.retry_after_s) {
         snprintf(retry, sizeof retry, "Retry-After: %u", h->answer.retry_after_s);
+        headers[count++] = retry;
+    }
+    if (h->allow) {
+        snprintf(allow, sizeof allow, "Allow: %s", h->allow);
+        headers[count++] = allow;
+    }
     answer = (struct http_answer){ .status = h->answer.status,
                                    .content_type = h->content_type,
                                    .body = text_slice(&h->answer.body),
-                                   .headers = h->answer.retry_after_s ? headers : NULL };
+                                   .headers = headers };
     http_answer(h->request, &answer);
     text_wipe(&h->answer.body);
 }

@@ -109,6 +109,26 @@ static const struct graph_field contents[] = {
     { .name = "template", .form = GRAPH_FORM_OBJECT, .required = true, .fields = graph_template_fields },
 };
 
+/* Contacts may come as a string that holds the array: so whatsapp-api-js writes them, and WhatsApp reads it.
+ */
+static int check_written_contacts(const struct json *request, const struct graph_place *place,
+                                  const struct graph_field *content, struct graph_error *error)
+{
+    struct json *read = json_new_object(), *array = NULL;
+    int status = json_parse(json_string(json_get(request, content->name)), &array, NULL);
+
+    if (status == STATUS_OK && (status = json_set(read, content->name, array)) == STATUS_OK) {
+        status = graph_field_check(read, place, content, error);
+    } else if (status == STATUS_NO_MEMORY) {
+        graph_error_set(error, 503, 2, "Service temporarily unavailable", "out of memory; try again");
+        status = STATUS_INVALID;
+    } else {
+        status = graph_field_check(request, place, content, error); /* Says that a string is no array. */
+    }
+    json_free(read);
+    return status;
+}
+
 /* Types that only customers' messages have. */
 static const char *const inbound_types[] = { "button", "order", "system", "unsupported", "edit", "revoke" };
 
@@ -130,6 +150,8 @@ static int check_type(const struct json *request, const struct graph_place *plac
 
         if (graph_field_is(type, contents[i].name)) {
             out->type = slice_text(contents[i].name); /* However it was written. */
+            if (slice_is(out->type, "contacts") && json_is_string(json_get(request, "contacts")))
+                return check_written_contacts(request, place, content, error);
             return graph_field_check(request, place, content, error);
         }
     }
@@ -368,21 +390,32 @@ static const char *pass_version(const char *at)
     return *at == '/' ? at : from;
 }
 
-bool graph_path(const char *path, struct slice *id, struct slice *edge)
+/* One part of a path, and its slash. */
+static struct slice take_part(const char **at)
+{
+    struct slice part = slice_of(*at, strcspn(*at, "/"));
+
+    *at += part.length;
+    if (**at == '/')
+        ++*at;
+    return part;
+}
+
+void graph_path_parts(const char *path, struct slice *id, struct slice *edge, struct slice *rest)
 {
     const char *at = pass_version(path);
-    size_t length;
 
-    if (*at != '/')
-        return false;
-    at++;
-    length = strcspn(at, "/");
-    *id = slice_of(at, length);
-    at += length;
     if (*at == '/')
         at++;
-    length = strcspn(at, "/");
-    *edge = slice_of(at, length);
-    at += length;
-    return id->length && (!*at || (at[0] == '/' && !at[1]));
+    *id = take_part(&at);
+    *edge = take_part(&at);
+    *rest = slice_text(at);
+}
+
+bool graph_path(const char *path, struct slice *id, struct slice *edge)
+{
+    struct slice rest;
+
+    graph_path_parts(path, id, edge, &rest);
+    return path[0] == '/' && id->length && !rest.length;
 }

@@ -46,5 +46,7 @@ int graph_send_answer(const struct graph_send *send, const char *id, struct text
 /* Splits [/vN.N]/ID[/EDGE]: false when it is no such path. id and edge are borrowed from path; edge empty
  * when absent. */
 bool graph_path(const char *path, struct slice *id, struct slice *edge);
+/* The same of any path: empty where there is nothing; rest is what stands behind the edge's slash. */
+void graph_path_parts(const char *path, struct slice *id, struct slice *edge, struct slice *rest);
 
 #endif

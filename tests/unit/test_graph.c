@@ -142,6 +142,7 @@ static void takes_every_type(void **state)
         TO("location", "'location':{'latitude':'-1.28','longitude':'36'}"),
         TO("contacts", "'contacts':[{'name':{'formatted_name':'n','first_name':'n'},"
                        "'phones':[{'phone':'+254700000002','type':'CELL'}],'org':{'company':'c'}}]"),
+        TO("contacts", "'contacts':'[{\\'name\\':{\\'formatted_name\\':\\'n\\',\\'first_name\\':\\'n\\'}}]'"),
         BUTTONS(BUTTON("a", "A") "," BUTTON("b", "B") "," BUTTON("c", "C")),
         LIST("{'title':'s','rows':[" ROW("1") "," ROW("2") "]}"),
         LIST("{'rows':[" ROW("1") "]}"),
@@ -256,6 +257,9 @@ static void refuses_wrong_values(void **state)
         { 132012, TEMPLATE("{'type':'body','parameters':[{'type':'text','text':'a     b'}]}"),
           "template.components[0].parameters[0].text" },
         { 100, TEMPLATE("7"), "template.components[0]" },
+        { 100, TO("contacts", "'contacts':'Wanjiru'"), "contacts" },
+        { 100, TO("contacts", "'contacts':'{}'"), "contacts" },
+        { 131008, TO("contacts", "'contacts':'[{}]'"), "contacts[0].name" },
     };
 
     (void)state;
