@@ -76,7 +76,7 @@ static int take_request(struct arrivals *a, struct ledger *l, const struct setti
         job.flags |= LEDGER_JOB_READ;
     /* A read mark has no customer to wait for: each goes by itself. */
     job.customer =
-        request.is_read ? ledger_hash(l, "read", request.refers_to) : arrival_customer(l, request.customer);
+        request.is_read ? ledger_hash(l, "read", request.about) : arrival_customer(l, request.customer);
     if ((status = ledger_take(l, &job, arrival->item)) != STATUS_OK)
         return status;
     return add_job(a, &job);

@@ -80,6 +80,7 @@ void courier_flight_free(struct courier *c, struct flight *f)
 
 /* --- What it refers to --- */
 
+/* The worst comes last. */
 enum target { TARGET_NONE, TARGET_KNOWN, TARGET_WAIT, TARGET_GONE, TARGET_TROUBLE };
 
 /* Whether a message of ours may still come to have an id of Meta's. */
@@ -96,14 +97,14 @@ static enum target target_pending(struct courier *c, const struct message_id *ta
     return mark[target->lane] < target->seq ? TARGET_WAIT : TARGET_GONE;
 }
 
-static enum target find_target(struct courier *c, const struct job *job, const struct request *request,
+static enum target find_target(struct courier *c, const struct job *job, struct slice refers_to,
                                struct text *meta)
 {
     struct message_id target;
     int status;
 
     /* What is not ours, or another branch's, passes as it is. */
-    if (message_id_parse(request->refers_to, &target) != STATUS_OK || target.branch != job->of.id.branch)
+    if (message_id_parse(refers_to, &target) != STATUS_OK || target.branch != job->of.id.branch)
         return TARGET_NONE;
     status = ledger_id_to_meta(c->ledger, &target, meta);
     if (status == STATUS_OK)
@@ -189,15 +190,18 @@ static int take_off(struct courier *c, struct line *line, const struct request *
 static int make_body(struct courier *c, struct job *job, struct json *tree, const struct request *request,
                      struct text *out, bool *ready, uint64_t now_ms, int64_t now_s)
 {
-    struct text meta = { 0 };
+    struct text about = { 0 }, reply_to = { 0 };
+    enum target first = find_target(c, job, request->about, &about);
+    enum target second = find_target(c, job, request->reply_to, &reply_to);
+    struct request_targets meta = { .about = about.at, .reply_to = reply_to.at };
     int status = STATUS_OK;
 
     *ready = false;
-    switch (find_target(c, job, request, &meta)) {
+    switch (first > second ? first : second) {
     case TARGET_NONE:
     case TARGET_KNOWN:
         *ready = true;
-        status = request_rewrite(tree, meta.at, &job->of.id, job->of.at_s + TYPING_STALE_S < now_s);
+        status = request_rewrite(tree, &meta, &job->of.id, job->of.at_s + TYPING_STALE_S < now_s);
         if (status == STATUS_OK)
             status = json_write(tree, out);
         break;
@@ -205,7 +209,8 @@ static int make_body(struct courier *c, struct job *job, struct json *tree, cons
     case TARGET_GONE: courier_doom(c, job, TELL_NO_TARGET); break;
     case TARGET_TROUBLE: status = STATUS_IO; break;
     }
-    text_free(&meta);
+    text_free(&about);
+    text_free(&reply_to);
     return status;
 }
 

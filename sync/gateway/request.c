@@ -24,15 +24,14 @@ void request_read(const struct json *tree, struct request *out)
     if (slice_is(json_string(json_get(tree, "status")), "read") && json_get(tree, "message_id")) {
         out->is_read = true;
         out->is_typing = json_get(tree, "typing_indicator") != NULL;
-        out->refers_to = json_string(json_get(tree, "message_id"));
+        out->about = json_string(json_get(tree, "message_id"));
         return;
     }
     copy_digits(out, json_string(json_get(tree, "to")));
     if (!out->has_number && recipient.length <= REQUEST_CUSTOMER_MAX)
         memcpy(out->customer, recipient.at ? (const char *)recipient.at : "", recipient.length);
-    out->refers_to = json_string(json_path(tree, "reaction.message_id"));
-    if (out->refers_to.length == 0)
-        out->refers_to = json_string(json_path(tree, "context.message_id"));
+    out->about = json_string(json_path(tree, "reaction.message_id"));
+    out->reply_to = json_string(json_path(tree, "context.message_id"));
 }
 
 bool request_token(struct slice text, struct message_id *id)
@@ -43,24 +42,22 @@ bool request_token(struct slice text, struct message_id *id)
            message_id_parse(slice_of(text.at + length, text.length - length), id) == STATUS_OK;
 }
 
-static int set_target(struct json *tree, const char *meta)
+static int set_target(struct json *holder, const char *meta)
 {
-    struct json *reaction = json_get(tree, "reaction"), *context = json_get(tree, "context");
-    struct json *holder = json_is_string(json_get(tree, "message_id")) ? tree : reaction ? reaction : context;
-
-    return json_set(holder, "message_id", json_new_string(slice_text(meta)));
+    return meta ? json_set(holder, "message_id", json_new_string(slice_text(meta))) : STATUS_OK;
 }
 
-int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id,
+int request_rewrite(struct json *tree, const struct request_targets *meta, const struct message_id *id,
                     bool typing_is_stale)
 {
     char token[sizeof REQUEST_TOKEN_PREFIX + MESSAGE_ID_TEXT_MAX] = REQUEST_TOKEN_PREFIX;
     struct request request;
-    int status = STATUS_OK;
+    int status;
 
     request_read(tree, &request);
-    if (meta_target)
-        status = set_target(tree, meta_target);
+    status = set_target(request.is_read ? tree : json_get(tree, "reaction"), meta->about);
+    if (status == STATUS_OK)
+        status = set_target(json_get(tree, "context"), meta->reply_to);
     if (status == STATUS_OK && request.is_typing && typing_is_stale)
         status = json_remove(tree, "typing_indicator");
     if (status != STATUS_OK || request.is_read)

@@ -15,8 +15,9 @@ struct request {
     bool is_typing;
     char customer[REQUEST_CUSTOMER_MAX + 1]; /* Digits of `to`, else the BSUID; "" for a read mark. */
     bool has_number;                         /* customer is a phone number. */
-    struct slice refers_to; /* context.message_id, reaction.message_id, a read mark's message_id; borrowed
-                               from the tree. */
+    struct slice about; /* What a read mark or a reaction is about: message_id, reaction.message_id. */
+    struct slice
+        reply_to; /* context.message_id. Both are borrowed from the tree, empty where there is none. */
 };
 
 void request_read(const struct json *tree, struct request *out);
@@ -25,9 +26,13 @@ void request_read(const struct json *tree, struct request *out);
 #define REQUEST_TOKEN_PREFIX "zj1."
 bool request_token(struct slice text, struct message_id *id);
 
-/* Puts Meta's id for what it refers to (NULL: leaves it), and our token (not into a read mark); drops a
- * typing indicator when it is stale. */
-int request_rewrite(struct json *tree, const char *meta_target, const struct message_id *id,
+/* Meta's ids for what a request refers to; NULL leaves what stands there. */
+struct request_targets {
+    const char *about, *reply_to;
+};
+
+/* Puts Meta's ids in, and our token (not into a read mark); drops a typing indicator when it is stale. */
+int request_rewrite(struct json *tree, const struct request_targets *meta, const struct message_id *id,
                     bool typing_is_stale);
 
 /* A phone number id as a number: 1 to 19 digits, no leading zero; 0: it is none. */

@@ -253,18 +253,19 @@ static void tells_a_failure_as_whatsapp_would(void **state)
 
 /* --- Requests on their last step --- */
 
-static struct json *rewritten(const char *body, const char *meta, bool stale)
+static struct json *rewritten(const char *body, struct request_targets meta, bool stale)
 {
     struct json *tree;
 
     assert_int_equal(json_parse(slice_text(body), &tree, NULL), STATUS_OK);
-    assert_int_equal(request_rewrite(tree, meta, &ours, stale), STATUS_OK);
+    assert_int_equal(request_rewrite(tree, &meta, &ours, stale), STATUS_OK);
     return tree;
 }
 
 static void puts_our_token_and_metas_id_into_a_request(void **state)
 {
-    struct json *tree = rewritten("{\"to\":\"1\",\"context\":{\"message_id\":\"x\"}}", "wamid.META", false);
+    const struct request_targets about = { .about = "wamid.META" }, reply_to = { .reply_to = "wamid.META" };
+    struct json *tree = rewritten("{\"to\":\"1\",\"context\":{\"message_id\":\"x\"}}", reply_to, false);
     struct message_id id;
 
     (void)state;
@@ -274,15 +275,40 @@ static void puts_our_token_and_metas_id_into_a_request(void **state)
     json_free(tree);
 
     tree = rewritten("{\"status\":\"read\",\"message_id\":\"x\",\"typing_indicator\":{\"type\":\"text\"}}",
-                     "wamid.META", true);
+                     about, true);
     assert_true(slice_is(json_string(json_get(tree, "message_id")), "wamid.META"));
     assert_null(json_get(tree, "biz_opaque_callback_data"));
     assert_null(json_get(tree, "typing_indicator"));
     json_free(tree);
 
-    tree =
-        rewritten("{\"to\":\"1\",\"reaction\":{\"message_id\":\"x\",\"emoji\":\"\"}}", "wamid.META", false);
+    tree = rewritten("{\"to\":\"1\",\"reaction\":{\"message_id\":\"x\",\"emoji\":\"\"}}", about, false);
     assert_true(slice_is(json_string(json_path(tree, "reaction.message_id")), "wamid.META"));
+    json_free(tree);
+}
+
+static void maps_a_reaction_and_what_it_replies_to_apart(void **state)
+{
+    static const char body[] =
+        "{\"to\":\"1\",\"reaction\":{\"message_id\":\"x\"},\"context\":{\"message_id\":\"y\"}}";
+    struct json *tree = NULL;
+    struct request r;
+
+    (void)state;
+    assert_int_equal(json_parse(slice_text(body), &tree, NULL), STATUS_OK);
+    request_read(tree, &r);
+    assert_true(slice_is(r.about, "x"));
+    assert_true(slice_is(r.reply_to, "y"));
+    json_free(tree);
+
+    tree = rewritten(body, (struct request_targets){ "wamid.ONE", "wamid.TWO" }, false);
+    assert_true(slice_is(json_string(json_path(tree, "reaction.message_id")), "wamid.ONE"));
+    assert_true(slice_is(json_string(json_path(tree, "context.message_id")), "wamid.TWO"));
+    json_free(tree);
+
+    /* One of them is not ours. */
+    tree = rewritten(body, (struct request_targets){ .reply_to = "wamid.TWO" }, false);
+    assert_true(slice_is(json_string(json_path(tree, "reaction.message_id")), "x"));
+    assert_true(slice_is(json_string(json_path(tree, "context.message_id")), "wamid.TWO"));
     json_free(tree);
 }
 
@@ -317,6 +343,7 @@ int main(void)
         cmocka_unit_test(knows_a_repeat_by_what_it_says_and_nothing_else),
         cmocka_unit_test(tells_a_failure_as_whatsapp_would),
         cmocka_unit_test(puts_our_token_and_metas_id_into_a_request),
+        cmocka_unit_test(maps_a_reaction_and_what_it_replies_to_apart),
         cmocka_unit_test(finds_whom_a_request_is_for),
     };
 
