@@ -11,7 +11,11 @@
 #   make valgrind   unit tests under valgrind
 #   make format     lays the C code out by .clang-format
 #   make dictionary trains a compression dictionary (CORPUS=FILE, one JSON message a line, gzip or plain)
+#   make reference  writes the configuration reference anew from the programs' own tables
 #   make install    to $(DESTDIR)$(PREFIX)
+#   make deb        Debian packages, into build/deb (ARCH=arm64 or armhf: for the Pi)
+#   make test-arm, make test-trixie, make test-fresh
+#                   unit tests of the ARM builds; unit tests on Debian 13; the README's commands on a bare Debian
 #
 # Objects lie under build/<variant>/. `make build/asan/zajel-relay` builds one file of a variant.
 # ROOMS="sync/protocol sync/kit" links the tests with these rooms alone, while others are in pieces.
@@ -22,8 +26,6 @@
 MAKEFLAGS += --no-builtin-rules
 
 PREFIX      ?= /usr/local
-UNITDIR     ?= $(PREFIX)/lib/systemd/system
-SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 JOBS        ?= $(shell nproc)
 ROOMS       ?= relay sync/gateway sync/sandbox sync/kit sync/protocol
 
@@ -74,7 +76,15 @@ export BUILD_PACKAGES TEST_PACKAGES LINT_PACKAGES VALGRIND_PACKAGES
 VARIANT ?= $(firstword $(word 2,$(subst /, ,$(filter build/%,$(MAKECMDGOALS)))) release)
 B       := build/$(VARIANT)
 
+# For another machine: ARCH is Debian's name of it, SYSROOT a folder with its libraries (packaging/sysroot).
 PKG_CONFIG ?= pkg-config
+ifneq ($(SYSROOT),)
+TRIPLET    := $(shell dpkg-architecture -a $(ARCH) -q DEB_HOST_MULTIARCH)
+CC         := $(TRIPLET)-gcc --sysroot=$(SYSROOT)
+STRIP      := $(TRIPLET)-strip
+PKG_CONFIG := env PKG_CONFIG_SYSROOT_DIR=$(SYSROOT) \
+              PKG_CONFIG_LIBDIR=$(SYSROOT)/usr/lib/$(TRIPLET)/pkgconfig:$(SYSROOT)/usr/share/pkgconfig pkg-config
+endif
 LIBRARIES  := libwebsockets libmicrohttpd sqlite3 liblz4 libcurl inih jansson libqrencode libcrypt openssl
 LIB_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 LIB_LIBS   := $(shell $(PKG_CONFIG) --libs $(LIBRARIES) 2>/dev/null) -lmbedtls -lmbedx509 -lmbedcrypto
@@ -95,12 +105,18 @@ FORTIFY            := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 FLAGS_release  := -O2 $(FORTIFY)
 FLAGS_asan     := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 FLAGS_coverage := -O0 --coverage
+FLAGS_arm64    := $(FLAGS_release)
+FLAGS_armhf    := $(FLAGS_release)
+FLAGS_trixie   := $(FLAGS_release)
 ifeq ($(FLAGS_$(VARIANT)),)
-$(error There is no variant "$(VARIANT)": the Makefile knows release, asan and coverage)
+$(error There is no variant "$(VARIANT)": the Makefile knows release, asan, coverage, arm64, armhf and trixie)
 endif
 
+# Files beyond 2 GiB and times beyond 2038 on 32-bit machines too.
+LARGE := -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
+
 # NDEBUG is never defined: the asserts stay.
-ALL_CFLAGS  := -std=c11 -D_GNU_SOURCE -I. -g $(FLAGS_$(VARIANT)) $(HARDENING) $(WARNINGS) $(LIB_CFLAGS) \
+ALL_CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(LARGE) -g $(FLAGS_$(VARIANT)) $(HARDENING) $(WARNINGS) $(LIB_CFLAGS) \
                $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS := $(FLAGS_$(VARIANT)) $(HARDENING) -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(LDFLAGS)
 ALL_LIBS    := $(LIB_LIBS) -lpthread -lm $(LDLIBS)
@@ -129,7 +145,7 @@ helpers      := $(patsubst %.c,$B/%,$(filter-out tests/daemon/shim_%,$(wildcard 
 benches      := $(patsubst %.c,$B/%,$(wildcard tests/bench/*.c))
 
 .PHONY: all tests benches setup setup-build setup-test setup-lint setup-valgrind run test bench lint asan \
-        valgrind format dictionary install clean force
+        valgrind format dictionary clean force
 
 all: $(programs)
 
@@ -243,7 +259,7 @@ bench: setup-test
 	done
 
 lint: setup-lint
-	@tests/lint/run -std=c11 -D_GNU_SOURCE -I. $(LIB_CFLAGS)
+	@tests/lint/run -std=c11 -D_GNU_SOURCE -I. $(LARGE) $(LIB_CFLAGS)
 
 format: setup-lint
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
@@ -254,15 +270,7 @@ dictionary: setup-build
 	@echo 'build/dictionary.bin is trained. Both ends know a dictionary by its number: it becomes a new file,'
 	@echo 'sync/protocol/dictionary-N.bin, and never replaces an old one.'
 
-install: all
-	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/share/doc/zajel $(UNITDIR) $(SYSUSERSDIR))
-	install -m 755 $(programs) $(DESTDIR)$(PREFIX)/bin
-	for unit in zajel-relay.service zajel-gateway.service; do \
-	    sed 's,@PREFIX@,$(PREFIX),g' packaging/$$unit | install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$unit; \
-	done
-	install -m 644 packaging/zajel.sysusers $(DESTDIR)$(SYSUSERSDIR)/zajel.conf
-	install -m 644 README.md LICENSE packaging/relay.conf.example packaging/gateway.conf.example \
-	    $(DESTDIR)$(PREFIX)/share/doc/zajel
-
 clean:
 	rm -rf build
+
+include packaging/packaging.mk

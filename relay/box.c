@@ -9,10 +9,12 @@
 #include "relay/calls.h"
 #include "relay/herald.h"
 #include "relay/intake.h"
+#include "relay/report.h"
 #include "relay/uplink.h"
 #include "sync/kit/certificate.h"
 #include "sync/kit/file.h"
 #include "sync/kit/log.h"
+#include "sync/kit/notify.h"
 #include "sync/kit/seal.h"
 #include "sync/protocol/status.h"
 
@@ -63,7 +65,10 @@ static int box_open_store(struct box *b)
     int status;
 
     clock_boot_id(options.boot);
-    if ((status = outbox_open(&b->outbox, &options)) != STATUS_OK)
+    notify_busy(b->notify, true);
+    status = outbox_open(&b->outbox, &options);
+    notify_busy(b->notify, false);
+    if (status != STATUS_OK)
         return status;
     b->store_damaged = false;
     if ((status = branch_open(&b->branch, &o->rules, b->outbox)) != STATUS_OK) {
@@ -160,10 +165,29 @@ static void box_tick(void *owner)
     loop_note(b->loop);
 }
 
+/* A store that fails the probe is opened anew, before a message meets the trouble. One that is closed is no
+ * reason to end the process: it answers, says why, and tries again. */
+static int box_look(void *owner, bool probe, struct text *words)
+{
+    struct box *b = owner;
+    struct branch_time now;
+    int status = STATUS_OK;
+
+    box_now(&now);
+    if (probe && b->outbox) {
+        status = outbox_used_bytes(b->outbox) ? file_probe(b->options->state) : STATUS_IO;
+        if (status != STATUS_OK)
+            box_lose_turn(b, status);
+    }
+    report_words(b, &now, words);
+    return status;
+}
+
 static void box_stop(void *owner)
 {
     struct box *b = owner;
 
+    notify_stopping(b->notify);
     loop_stop(b->loop);
 }
 
@@ -195,6 +219,7 @@ static void box_complain(const char *what, int status)
 
 static int box_open(struct box *b)
 {
+    struct notify_options told = { .look = box_look, .owner = b };
     struct loop_options loop = { .turn = box_turn,
                                  .stop = box_stop,
                                  .reload = box_reload,
@@ -208,7 +233,8 @@ static int box_open(struct box *b)
         goto fail;
     what = "loop";
     if ((status = loop_open(&b->loop, &loop)) != STATUS_OK ||
-        (status = loop_timer_open(&b->tick, b->loop, box_tick, b)) != STATUS_OK)
+        (status = loop_timer_open(&b->tick, b->loop, box_tick, b)) != STATUS_OK ||
+        (status = notify_open(&b->notify, b->loop, &told)) != STATUS_OK)
         goto fail;
     what = "store";
     if ((status = box_open_store(b)) != STATUS_OK)
@@ -237,6 +263,7 @@ static void box_close(struct box *b)
     calls_close(b->calls);
     herald_close(b->herald);
     uplink_close(b->uplink);
+    notify_close(b->notify);
     loop_timer_close(&b->tick);
     branch_close(b->branch);
     outbox_close(b->outbox);
@@ -253,6 +280,7 @@ int box_run(struct options *options)
         log_event(LOG_LEVEL_INFO, "started", "branch=%s epoch=%016llx", options->branch,
                   (unsigned long long)outbox_current_epoch(b.outbox));
         loop_timer_set(&b.tick, clock_elapsed_ms() + TICK_MS);
+        notify_ready(b.notify);
         status = loop_run(b.loop);
         log_event(LOG_LEVEL_INFO, "stopped", "status=%s", status_name(status));
     }

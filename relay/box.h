@@ -11,6 +11,7 @@ struct intake;
 struct uplink;
 struct herald;
 struct calls;
+struct notify;
 
 struct box {
     struct loop *loop;
@@ -21,6 +22,7 @@ struct box {
     struct uplink *uplink;
     struct herald *herald;
     struct calls *calls;
+    struct notify *notify;
     struct loop_timer tick; /* Once a second: what falls due by time alone. */
     bool tick_due;
     bool store_damaged;      /* It proved corrupt in service: open it with a salvage. */

@@ -44,6 +44,7 @@ static const char help[] =
     "\n"
     "  --config FILE           default " DEFAULT_CONFIG "\n"
     "  --help, --version\n"
+    "  --help-config           every section and key of FILE, in Markdown\n"
     "\n"
     "Exit: 0 done, 1 failed, 2 usage or configuration.\n";
 
@@ -51,6 +52,18 @@ static int usage(const char *why)
 {
     fprintf(stderr, "zajel-relay: %s (--help tells more)\n", why);
     return 2;
+}
+
+static int help_config(void)
+{
+    struct text out = { 0 };
+    size_t count;
+    const struct config_key *keys = options_keys(&count);
+
+    config_reference(keys, count, &out);
+    fwrite(out.at ? out.at : "", 1, out.length, stdout);
+    text_free(&out);
+    return 0;
 }
 
 static int load(struct options **options, const char *path)
@@ -237,6 +250,8 @@ int command_line_run(int argc, char **argv)
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--help") == 0)
             return fputs(help, stdout) >= 0 ? 0 : 1;
+        if (strcmp(argv[at], "--help-config") == 0)
+            return help_config();
         if (strcmp(argv[at], "--version") == 0)
             return printf("zajel-relay %s\n", REPORT_VERSION) > 0 ? 0 : 1;
         if (strcmp(argv[at], "--config") == 0 && at + 1 < argc)
@@ -244,7 +259,7 @@ int command_line_run(int argc, char **argv)
         else if (strncmp(argv[at], "--config=", 9) == 0)
             path = argv[at] + 9;
         else
-            return usage("an option is --config FILE, --help or --version");
+            return usage("an option is --config FILE, --help, --help-config or --version");
     }
     if (at == argc)
         return usage("which verb?");

@@ -10,6 +10,7 @@
 #include "sync/kit/file.h"
 #include "sync/kit/json.h"
 #include "sync/kit/metrics.h"
+#include "sync/kit/notify.h"
 #include "sync/protocol/status.h"
 
 struct lane_facts {
@@ -182,6 +183,36 @@ int report_summary(struct box *box, const struct branch_time *now, struct text *
                 inbox_waiting(box->outbox),
                 herald_is_paused(box->herald) ? " (the program cannot be reached)" : "");
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+void report_words(struct box *box, const struct branch_time *now, struct text *out)
+{
+    struct uplink_facts link;
+    uint64_t messages = 0, oldest_age_s = 0;
+    const char *why = NULL;
+
+    if (!box->outbox) {
+        text_puts(out, "not accepting: the store cannot be opened, which is tried each second");
+        return;
+    }
+    uplink_facts(box->uplink, &link);
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        struct lane_facts facts = lane_facts(box, (enum lane)lane, now);
+
+        messages += facts.waiting.messages;
+        oldest_age_s = facts.oldest_age_s > oldest_age_s ? facts.oldest_age_s : oldest_age_s;
+    }
+    if (branch_is_ready(box->branch, &why))
+        text_puts(out, "accepting");
+    else
+        text_printf(out, "not accepting: %s", why);
+    text_printf(out, "; link %s; ", uplink_state_name(link.state));
+    if (messages) {
+        text_printf(out, "%" PRIu64 " wait, oldest ", messages);
+        notify_age(out, oldest_age_s);
+    } else {
+        text_puts(out, "nothing waits");
+    }
 }
 
 /* --- Metrics --- */

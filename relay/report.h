@@ -10,6 +10,8 @@
 int report_status(struct box *box, const struct branch_time *now, struct text *out); /* JSON */
 int report_summary(struct box *box, const struct branch_time *now,
                    struct text *out); /* For people, a few lines. */
+/* One line: "accepting; link up; 12 wait, oldest 3 min". */
+void report_words(struct box *box, const struct branch_time *now, struct text *out);
 int report_metrics(struct box *box, const struct branch_time *now, struct text *out);
 
 #endif

@@ -15,6 +15,7 @@
 #include "sync/kit/control.h"
 #include "sync/kit/file.h"
 #include "sync/kit/log.h"
+#include "sync/kit/notify.h"
 #include "sync/protocol/status.h"
 
 #define TICK_MS 5000u       /* Old traces go, room is looked at. */
@@ -41,6 +42,7 @@ struct gateway {
     struct webhooks *webhooks;
     struct monitor *monitor;
     struct control_server *control;
+    struct notify *notify;
     struct loop_timer tick;
     bool tick_due;
     struct monitor_sources sources;
@@ -58,8 +60,11 @@ static int open_ledger(struct gateway *g)
     struct ledger_options options = { .folder = g->settings->state,
                                       .bytes_max = g->settings->store_bytes_max,
                                       .reserve_bytes = g->settings->reserve_bytes };
-    int status = ledger_open(&g->ledger, &options);
+    int status;
 
+    notify_busy(g->notify, true);
+    status = ledger_open(&g->ledger, &options);
+    notify_busy(g->notify, false);
     if (status == STATUS_OK)
         status = courier_open(&g->courier, g->loop, g->settings, g->ledger, clock_wall_ms() / 1000);
     g->sources.ledger = g->ledger;
@@ -196,6 +201,16 @@ static void gateway_tick(void *owner)
     loop_note(g->loop);
 }
 
+static int gateway_look(void *owner, bool probe, struct text *words)
+{
+    struct gateway *g = owner;
+
+    monitor_words(&g->sources, words);
+    if (!probe)
+        return STATUS_OK;
+    return g->ledger && ledger_used_bytes(g->ledger) ? file_probe(g->settings->state) : STATUS_IO;
+}
+
 static void gateway_stop(void *owner)
 {
     struct gateway *g = owner;
@@ -319,9 +334,11 @@ static int gateway_open(struct gateway *g)
                                     .reload = gateway_reload,
                                     .owner = g,
                                     .descriptors_max = g->settings->links_max + 256 };
+    struct notify_options told = { .look = gateway_look, .owner = g };
     int status;
 
-    if ((status = loop_open(&g->loop, &options)) != STATUS_OK)
+    if ((status = loop_open(&g->loop, &options)) != STATUS_OK ||
+        (status = notify_open(&g->notify, g->loop, &told)) != STATUS_OK)
         return complain("loop", status);
     if ((status = open_ledger(g)) != STATUS_OK)
         return complain(status == STATUS_END ? "ledger_missing_run_init_first" : "ledger", status);
@@ -349,6 +366,7 @@ static void gateway_close(struct gateway *g)
     webhooks_close(g->webhooks);
     hub_close(g->hub);
     close_ledger(g);
+    notify_close(g->notify);
     loop_timer_close(&g->tick);
     loop_close(g->loop);
     arrivals_free(&g->arrivals);
@@ -368,6 +386,7 @@ int gateway_run(struct settings *settings)
                   ledger_branch_count(g.ledger));
         log_event(LOG_LEVEL_INFO, "listening", "sync=%u webhook=%u board=%u", hub_port(g.hub),
                   webhooks_port(g.webhooks), monitor_port(g.monitor));
+        notify_ready(g.notify);
         status = loop_run(g.loop);
         if (status == STATUS_OK)
             status = g.status;

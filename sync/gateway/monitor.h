@@ -36,5 +36,7 @@ uint16_t monitor_port(const struct monitor *m);
  */
 int monitor_status(const struct monitor_sources *sources, struct text *out);
 int monitor_status_lines(struct slice status_json, struct text *out);
+/* One line: "accepting; 12 of 20 branches linked; courier: 3 wait, 1 held, 0 unknown". */
+void monitor_words(const struct monitor_sources *sources, struct text *out);
 
 #endif

@@ -209,3 +209,27 @@ int monitor_status_lines(struct slice status_json, struct text *out)
     json_free(root);
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }
+
+void monitor_words(const struct monitor_sources *s, struct text *out)
+{
+    struct courier_state courier;
+    struct hub_state branch;
+    unsigned linked = 0, branches = 0;
+
+    if (!s->ledger || !s->courier) {
+        text_puts(out, "not accepting: the ledger is closed");
+        return;
+    }
+    for (uint32_t number = 1; number <= ledger_branch_count(s->ledger); number++) {
+        if (ledger_branch(s->ledger, number)->revoked)
+            continue;
+        hub_branch_state(s->hub, number, &branch);
+        branches++;
+        linked += branch.connected && !branch.silent;
+    }
+    courier_state(s->courier, &courier);
+    text_printf(
+        out, "%s; %u of %u branches linked; courier: %" PRIu64 " wait, %" PRIu64 " held, %" PRIu64 " unknown",
+        s->accepting ? "accepting" : "not accepting: the ledger has no room", linked, branches,
+        courier.pending, courier.held, courier.unknown);
+}

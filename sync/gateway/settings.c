@@ -531,3 +531,8 @@ void settings_describe(struct text *out)
                     keys[i].help);
     }
 }
+
+void settings_reference(struct text *out)
+{
+    config_reference(keys, KEYS, out);
+}

@@ -71,5 +71,7 @@ const struct settings_number *settings_branch_default(const struct settings *s,
 
 /* Every key with its default, for --help. */
 void settings_describe(struct text *out);
+/* The same in Markdown, with what each may be. */
+void settings_reference(struct text *out);
 
 #endif

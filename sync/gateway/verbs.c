@@ -39,6 +39,7 @@ static const char usage[] =
     "  doctor [--json]               looks for trouble\n"
     "  courier release               goes on with what was held, now that its cause is mended\n"
     "  --help, --version\n"
+    "  --help-config                 every section and key of FILE, in Markdown\n"
     "\n"
     "FILE is " SETTINGS_FILE
     " unless told otherwise. Exit status: 0 done, 1 failed, 2 usage or configuration.\n"
@@ -247,6 +248,16 @@ static int help(void)
     return DONE;
 }
 
+static int help_config(void)
+{
+    struct text keys = { 0 };
+
+    settings_reference(&keys);
+    print(stdout, &keys);
+    text_free(&keys);
+    return DONE;
+}
+
 static int complain_of_usage(void)
 {
     fprintf(stderr,
@@ -301,6 +312,8 @@ int verbs_run(int argc, const char *const *argv)
     }
     if (argc == 1 && strcmp(argv[0], "--help") == 0)
         return help();
+    if (argc == 1 && strcmp(argv[0], "--help-config") == 0)
+        return help_config();
     if (argc == 1 && strcmp(argv[0], "--version") == 0) {
         printf("zajel-gateway " ZAJEL_VERSION "\n");
         return DONE;

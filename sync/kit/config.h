@@ -28,6 +28,10 @@ struct config_key {
     const char *help;     /* One sentence for the manual. */
 };
 
+struct text;
+/* The manual of a table, in Markdown: a table for each section with key, value, default and help. */
+void config_reference(const struct config_key *keys, size_t key_count, struct text *out);
+
 struct config;
 
 struct config_error {

@@ -10,7 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "sync/kit/file.h"
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
@@ -83,29 +82,24 @@ static void tell_words(struct notify *n)
     text_add(&n->told, text_slice(&n->words));
 }
 
-static bool store_is_well(struct notify *n, int looked)
-{
-    bool well = looked == STATUS_OK && file_probe(n->options.folder) == STATUS_OK;
-
-    if (n->was_well && !well)
-        log_event(LOG_LEVEL_ERROR, "store_silent", "%s", "then=\"no sign of life until it answers\"");
-    n->was_well = well;
-    return well;
-}
-
 static void look(struct notify *n)
 {
     uint64_t now_ms = loop_now_ms();
-    int looked;
+    bool probe = n->watchdog_ms && now_ms >= n->alive_due_ms;
+    int status;
 
     text_clear(&n->words);
-    looked = n->options.look(n->options.owner, &n->words);
+    status = n->options.look(n->options.owner, probe, &n->words);
     if (n->words.length)
         tell_words(n);
-    if (n->watchdog_ms && now_ms >= n->alive_due_ms && store_is_well(n, looked)) {
+    if (probe && status == STATUS_OK) {
         send_state(n, "WATCHDOG=1");
         n->alive_due_ms = now_ms + n->watchdog_ms / 2;
     }
+    if (status != STATUS_OK && n->was_well)
+        log_event(LOG_LEVEL_ERROR, "store_silent", "status=%s then=\"no sign of life until it answers\"",
+                  status_name(status));
+    n->was_well = status == STATUS_OK;
 }
 
 static void notify_tick(void *owner)

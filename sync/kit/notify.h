@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the service manager is told while a daemon runs: that it is ready, how it goes in words, and that it is
- * alive (the datagrams of sd_notify(3)). Where nobody asks to be told, as on a terminal, nothing is sent. */
+/* What the service manager is told while a daemon runs: that it is ready, how it goes in words, and that it
+ * is alive (the datagrams of sd_notify(3)). Where nobody asks to be told, as on a terminal, nothing is sent.
+ */
 #ifndef ZAJEL_KIT_NOTIFY_H
 #define ZAJEL_KIT_NOTIFY_H
 
@@ -15,10 +16,9 @@
 struct notify;
 
 struct notify_options {
-    const char *folder; /* The store's. Before each sign of life it must be writable, and the disk must answer. */
-    /* How it goes, added to words: one line. Anything but STATUS_OK: the store does not answer, and no sign of
-     * life is given. */
-    int (*look)(void *owner, struct text *words);
+    /* How it goes, added to words: one line. Where probe, the store is asked too: anything but STATUS_OK, and
+     * no sign of life is given. */
+    int (*look)(void *owner, bool probe, struct text *words);
     void *owner;
 };
 

@@ -30,7 +30,7 @@ struct reader reader_of(struct slice bytes)
     return (struct reader){ .at = bytes.at, .end = bytes.length ? bytes.at + bytes.length : bytes.at };
 }
 
-struct slice reader_take(struct reader *r, size_t length)
+struct slice reader_take(struct reader *r, uint64_t length)
 {
     struct slice taken = { 0 };
 
@@ -38,9 +38,9 @@ struct slice reader_take(struct reader *r, size_t length)
         r->failed = true;
         return taken;
     }
-    taken = slice_of(r->at, length);
+    taken = slice_of(r->at, (size_t)length);
     if (length)
-        r->at += length;
+        r->at += taken.length;
     return taken;
 }
 

@@ -33,7 +33,7 @@ uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
 /* LEB128: 7 bits a byte, low first, at most 10 bytes. Overlong forms (a needless last zero byte) fail. */
 uint64_t reader_varint(struct reader *r);
-struct slice reader_take(struct reader *r, size_t length);
+struct slice reader_take(struct reader *r, uint64_t length);
 struct slice reader_rest(struct reader *r); /* All that is left, and moves to the end. */
 size_t reader_left(const struct reader *r);
 bool reader_done(const struct reader *r); /* Nothing failed and nothing is left. */

@@ -23,6 +23,7 @@ static const char usage[] =
     "  run           in the foreground, until SIGTERM or Ctrl-C\n"
     "  check-config  says what is wrong with the configuration\n"
     "  --help, --version\n"
+    "  --help-config every section and key of FILE, in Markdown\n"
     "\n"
     "FILE is " CONFIG_DEFAULT
     " unless told otherwise. Exit status: 0 done, 1 failed, 2 usage or configuration.\n"
@@ -34,6 +35,16 @@ static int help(void)
 
     sandbox_settings_help(&keys);
     printf("%s%s", usage, keys.at ? keys.at : "");
+    text_free(&keys);
+    return DONE;
+}
+
+static int help_config(void)
+{
+    struct text keys = { 0 };
+
+    sandbox_settings_reference(&keys);
+    fputs(keys.at ? keys.at : "", stdout);
     text_free(&keys);
     return DONE;
 }
@@ -67,6 +78,8 @@ int main(int argc, char **argv)
     }
     if (argc == at + 1 && strcmp(argv[at], "--help") == 0)
         return help();
+    if (argc == at + 1 && strcmp(argv[at], "--help-config") == 0)
+        return help_config();
     if (argc == at + 1 && strcmp(argv[at], "--version") == 0) {
         printf("zajel-sandbox " ZAJEL_VERSION "\n");
         return DONE;

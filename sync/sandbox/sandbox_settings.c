@@ -255,3 +255,8 @@ void sandbox_settings_help(struct text *out)
         text_puts(out, keys[i].required ? " Required.\n" : "\n");
     }
 }
+
+void sandbox_settings_reference(struct text *out)
+{
+    config_reference(keys, sizeof keys / sizeof *keys, out);
+}

@@ -41,5 +41,7 @@ void sandbox_settings_free(struct sandbox_settings *s);
 const struct sandbox_number *sandbox_settings_number(const struct sandbox_settings *s, struct slice id);
 /* The manual's list of sections and keys. */
 void sandbox_settings_help(struct text *out);
+/* The same in Markdown, with what each may be. */
+void sandbox_settings_reference(struct text *out);
 
 #endif
