@@ -3,13 +3,14 @@
 """Configuration and command line of the three programs: a mistake is told with file, line, key and what is allowed, and
 ends with status 2."""
 import os
+import random
 import signal
 import subprocess
 import tempfile
 
 import zajel
 from box import Box
-from zajel import BUILD, NUMBER, Daemon, World, request, wait_for
+from zajel import BUILD, NUMBER, QUICK, Daemon, World, request, wait_for
 
 PROGRAMS = ("zajel-relay", "zajel-gateway", "zajel-sandbox")
 
@@ -181,7 +182,7 @@ def test_each_mistake_is_told_with_line_key_and_what_is_allowed():
     failures = []
     for program, mistakes in WRONG.items():
         with Folder(program) as f:
-            for section, line, *expected in mistakes:
+            for section, line, *expected in random.sample(mistakes, 5) if QUICK else mistakes:
                 try:
                     f.check_changed(section, line, *expected)
                 except AssertionError as e:
@@ -190,7 +191,7 @@ def test_each_mistake_is_told_with_line_key_and_what_is_allowed():
 
 
 def test_lines_that_the_library_would_misread_are_refused():
-    for program in PROGRAMS:
+    for program in PROGRAMS[:1] if QUICK else PROGRAMS:  # One reader serves them all.
         good = GOOD[program]
         section, key, last = good.splitlines()[0], good.splitlines()[1], len(good.splitlines())
         with Folder(program) as f:

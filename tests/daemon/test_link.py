@@ -60,15 +60,16 @@ def test_a_silent_link_is_seen_and_nothing_is_lost_over_it():
 def test_a_link_that_is_stalled_reset_or_half_closed_is_replaced():
     with World() as w:
         arrive(w, w.branch, "begin")
-        for blow in ("reset", "half_close", "half_close_target", "stall"):
+        blows = ("reset", "half_close") if QUICK else ("reset", "half_close", "half_close_target", "stall")
+        for blow in blows:
             w.control(fault="link", do=blow)
             began = time.monotonic()
             arrive(w, w.branch, f"after {blow}")
             w.answer(CUSTOMER, {"text": f"answer after {blow}"})
             wait_for(lambda: f"answer after {blow}" in [m["text"]["body"] for m in seen.inbound(w)], 30)
             print(f"      {blow}: {time.monotonic() - began:.1f} s until both ways went on")
-        assert sorted(seen.texts(w)) == sorted(set(seen.texts(w))) and len(seen.texts(w)) == 5
-        assert len(seen.inbound(w)) == 4
+        assert sorted(seen.texts(w)) == sorted(set(seen.texts(w))) and len(seen.texts(w)) == 1 + len(blows)
+        assert len(seen.inbound(w)) == len(blows)
 
 
 def test_a_slow_link_and_one_that_crawls_byte_by_byte_lose_nothing():
@@ -225,7 +226,7 @@ def test_the_relay_takes_messages_without_a_gateway_and_finds_it_when_it_comes()
         wait_for(lambda: len(seen.texts(w)) >= count, 70, 0.2)
         assert seen.texts(w) == [f"without a gateway {i}" for i in range(count)]
         # And when it is started anew the relay comes back by itself.
-        for restart in (w.gateway.kill, w.gateway.stop):
+        for restart in (w.gateway.kill,) if QUICK else (w.gateway.kill, w.gateway.stop):
             restart()
             w.branch.text(CUSTOMER, f"meanwhile {count}")
             w.gateway.start()

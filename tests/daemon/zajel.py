@@ -246,7 +246,11 @@ verify_token_file = hook.verify
         self.gateway.verb("init")
         self.branches = [Branch(self, name, relay_extra) for name in branches]
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:  # Nobody has this world yet, to end it.
+                self.__exit__(*sys.exc_info())
+                raise
 
     def _write(self, name, text):
         with open(f"{self.folder}/{name}", "w", encoding="utf-8") as f:
