@@ -13,7 +13,6 @@ INSTALL_STRIP ?= -s --strip-program=$(STRIP)
 define DEB_PACKAGES
 debhelper            makes Debian packages
 dpkg-dev             makes Debian packages
-fakeroot             files of root's in them
 lintian              checks them
 endef
 
