@@ -165,6 +165,22 @@ await run(async ({ api, token, number, secret, verify }, onMessage) => {
         ];
     }
 
+    function unsupported() {
+        const ask = (name, asked) => [
+            name,
+            () =>
+                asked().then(
+                    () => undefined,
+                    ({ errorCode, details }) => ({ code: errorCode, details }),
+                ),
+        ];
+        const data = Buffer.from("picture");
+        return [
+            ask("upload", () => adapter.uploadMedia({ data, mimeType: "image/png", filename: "a.png" })),
+            ask("download", () => adapter.downloadMedia("1479537139650973")),
+        ];
+    }
+
     async function webhook({ method, url, headers, raw }) {
         const handled = [];
         const request = new Request(new URL(url, api), {
@@ -181,6 +197,7 @@ await run(async ({ api, token, number, secret, verify }, onMessage) => {
     return {
         webhook,
         sends,
+        unsupported,
         textOf,
         text: async (to, body) => idOf(adapter.postMessage(await threadOf(to), body)),
         reply: async (to, body, messageId) => idOf(adapter.reply(await threadOf(to), messageId, body)),

@@ -74,4 +74,74 @@ export const messages = {
             },
         ],
     },
+    flow: {
+        type: "interactive",
+        interactive: {
+            type: "flow",
+            body: { text: "Open an account" },
+            action: {
+                name: "flow",
+                parameters: {
+                    flow_message_version: "3",
+                    flow_id: "1234567890",
+                    flow_cta: "Begin",
+                    mode: "draft",
+                    flow_token: "token123",
+                    flow_action: "navigate",
+                    flow_action_payload: { screen: "WELCOME" },
+                },
+            },
+        },
+    },
+    product: {
+        type: "interactive",
+        interactive: { type: "product", action: { catalog_id: "77", product_retailer_id: "card-gold" } },
+    },
+    productList: {
+        type: "interactive",
+        interactive: {
+            type: "product_list",
+            header: { type: "text", text: "Cards" },
+            body: { text: "Which one?" },
+            action: {
+                catalog_id: "77",
+                sections: [
+                    { title: "Credit", product_items: [{ product_retailer_id: "card-gold" }] },
+                    { title: "Debit", product_items: [{ product_retailer_id: "card-blue" }] },
+                ],
+            },
+        },
+    },
+    catalog: {
+        type: "interactive",
+        interactive: {
+            type: "catalog_message",
+            body: { text: "All that we have" },
+            action: {
+                name: "catalog_message",
+                parameters: { thumbnail_product_retailer_id: "card-gold" },
+            },
+        },
+    },
+    mediaById: { type: "image", image: { id: "1479537139650973", caption: "By its id" } },
+    orderDetails: {
+        type: "interactive",
+        interactive: {
+            type: "order_details",
+            body: { text: "Your order" },
+            action: {
+                name: "review_and_pay",
+                parameters: {
+                    reference_id: "ref-1",
+                    type: "digital-goods",
+                    currency: "INR",
+                    total_amount: { value: 21000, offset: 100 },
+                    order: { status: "pending", items: [] },
+                },
+            },
+        },
+    },
 };
+
+/** What a client says of an answer that is an error of Graph's. */
+export const graphError = ({ error }) => ({ code: error.code, details: error.error_data.details });

@@ -3,7 +3,7 @@
 import { Client } from "@great-detail/whatsapp";
 import assert from "node:assert/strict";
 
-import { envelope, messages } from "./expected.mjs";
+import { envelope, graphError, messages } from "./expected.mjs";
 import { run } from "./story.mjs";
 
 await run(({ api, token, number, secret, verify }, onMessage) => {
@@ -73,9 +73,57 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
             step("buttons", messages.buttons),
             step("list", messages.list),
             step("link button", messages.linkButton),
+            step("flow", messages.flow),
+            step("product", messages.product),
+            step("product list", messages.productList),
+            step("catalogue", messages.catalog),
+            step("order", messages.orderDetails),
+            step("media by id", messages.mediaById),
             ...messages.media.map((body) => step(body.type, body)),
             step("location", { type: "location", location: messages.place }),
             step("contacts", messages.contacts),
+        ];
+    }
+
+    function unsupported() {
+        const phoneNumberID = number;
+        const account = "102310231023";
+        const mediaID = "1479537139650973";
+        const { media, businessProfile, phoneNumbers, subscribedApps, template } = client;
+        const ask = (name, asked) => [
+            name,
+            () =>
+                asked().then(
+                    () => undefined,
+                    async ({ response }) => graphError(await response.json()),
+                ),
+        ];
+        return [
+            ask("upload", () =>
+                media.upload({
+                    phoneNumberID,
+                    file: new Blob(["picture"], { type: "image/png" }),
+                    filename: "a.png",
+                    mimeType: "image/png",
+                }),
+            ),
+            ask("media", () => media.getURL({ mediaID })),
+            ask("media of a number", () => media.getURL({ mediaID, phoneNumberID })),
+            ask("delete media", () => media.delete({ mediaID, phoneNumberID })),
+            ask("profile", () => businessProfile.getBusinessProfile({ phoneNumberID, fields: ["about"] })),
+            ask("set profile", () => businessProfile.updateBusinessProfile({ phoneNumberID, about: "Bank" })),
+            ask("number", () => phoneNumbers.getPhoneNumber({ phoneNumberID, fields: ["status"] })),
+            ask("numbers", () => phoneNumbers.listPhoneNumbers({ businessAccountID: account })),
+            ask("name", () => phoneNumbers.updatePhoneNumber({ phoneNumberID, new_display_name: "Bank" })),
+            ask("subscribe", () => subscribedApps.createSubscription({ businessAccountID: account })),
+            ask("subscriptions", () => subscribedApps.listSubscriptions({ businessAccountID: account })),
+            ask("template", () => template.get("7", {})),
+            ask("templates", () => template.list(account, { limit: 10 })),
+            ask("library", () => template.listLibrary({ search: "otp" })),
+            ask("create template", () => template.create(account, { name: "otp" })),
+            ask("change template", () => template.update("7", { category: "UTILITY" })),
+            ask("delete template", () => template.delete(account, { name: "otp" })),
+            ask("account", () => client.whatsappBusinessAccount.get(account)),
         ];
     }
 
@@ -112,6 +160,7 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
     return {
         webhook,
         sends,
+        unsupported,
         textOf,
         text: (to, body) => send(to, text(body)),
         reply: (to, body, messageId) => send(to, { ...text(body), context: { message_id: messageId } }),

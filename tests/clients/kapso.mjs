@@ -160,25 +160,7 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
                         flowActionPayload: { screen: "WELCOME" },
                     },
                 },
-                {
-                    type: "interactive",
-                    interactive: {
-                        type: "flow",
-                        body: { text: "Open an account" },
-                        action: {
-                            name: "flow",
-                            parameters: {
-                                flow_message_version: "3",
-                                flow_id: "1234567890",
-                                flow_cta: "Begin",
-                                mode: "draft",
-                                flow_token: "token123",
-                                flow_action: "navigate",
-                                flow_action_payload: { screen: "WELCOME" },
-                            },
-                        },
-                    },
-                },
+                messages.flow,
             ),
             step(
                 "location request",
@@ -196,6 +178,112 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
                     },
                 },
             ),
+            step(
+                "product",
+                "sendInteractiveProduct",
+                { catalogId: "77", productRetailerId: "card-gold" },
+                messages.product,
+            ),
+            step(
+                "product list",
+                "sendInteractiveProductList",
+                {
+                    header: { type: "text", text: "Cards" },
+                    bodyText: "Which one?",
+                    catalogId: "77",
+                    sections: [
+                        { title: "Credit", productItems: [{ productRetailerId: "card-gold" }] },
+                        { title: "Debit", productItems: [{ productRetailerId: "card-blue" }] },
+                    ],
+                },
+                messages.productList,
+            ),
+            step(
+                "catalogue",
+                "sendInteractiveCatalogMessage",
+                {
+                    bodyText: "All that we have",
+                    parameters: { thumbnailProductRetailerId: "card-gold" },
+                },
+                messages.catalog,
+            ),
+            step(
+                "carousel",
+                "sendInteractiveCarousel",
+                {
+                    bodyText: "Our branches",
+                    cards: [0, 1].map((cardIndex) => ({
+                        cardIndex,
+                        header: { type: "image", image: { link: link(`${cardIndex}.png`) } },
+                        bodyText: `Branch ${cardIndex}`,
+                        action: { displayText: "Open", url: link(`${cardIndex}`) },
+                    })),
+                },
+                {
+                    type: "interactive",
+                    interactive: {
+                        type: "carousel",
+                        body: { text: "Our branches" },
+                        action: {
+                            cards: [0, 1].map((index) => ({
+                                card_index: index,
+                                type: "cta_url",
+                                header: { type: "image", image: { link: link(`${index}.png`) } },
+                                body: { text: `Branch ${index}` },
+                                action: {
+                                    name: "cta_url",
+                                    parameters: { display_text: "Open", url: link(`${index}`) },
+                                },
+                            })),
+                        },
+                    },
+                },
+            ),
+            step(
+                "address",
+                "sendInteractiveAddress",
+                { bodyText: "Where to?", parameters: { country: "IN", values: { name: "Wanjiru" } } },
+                {
+                    type: "interactive",
+                    interactive: {
+                        type: "address_message",
+                        body: { text: "Where to?" },
+                        action: {
+                            name: "address_message",
+                            parameters: { country: "IN", values: { name: "Wanjiru" } },
+                        },
+                    },
+                },
+            ),
+            step(
+                "call permission",
+                "sendInteractiveCallPermission",
+                { bodyText: "May we call?", parameters: { phoneNumber: "254700000001" } },
+                {
+                    type: "interactive",
+                    interactive: {
+                        type: "call_permission_request",
+                        body: { text: "May we call?" },
+                        action: {
+                            name: "call_permission_request",
+                            parameters: { phone_number: "254700000001" },
+                        },
+                    },
+                },
+            ),
+            step(
+                "interactive of any type",
+                "sendInteractiveRaw",
+                { interactive: messages.orderDetails.interactive },
+                messages.orderDetails,
+            ),
+            step(
+                "reaction taken back",
+                "sendReaction",
+                { reaction: { messageId, emoji: "" } },
+                { type: "reaction", reaction: { message_id: messageId, emoji: "" } },
+            ),
+            step("media by id", "sendImage", { image: messages.mediaById.image }, messages.mediaById),
             ...messages.media.map((body) =>
                 step(
                     body.type,
@@ -206,6 +294,63 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
             ),
             step("location", "sendLocation", { location: place }, { type: "location", location: place }),
             step("contacts", "sendContacts", { contacts: [card] }, messages.contacts),
+        ];
+    }
+
+    function unsupported() {
+        const phoneNumberId = number;
+        const account = "102310231023";
+        const session = { sdpType: "answer", sdp: "v=0" };
+        const call = { phoneNumberId, callId: "wacid.1" };
+        const { media, templates, phoneNumbers, calls, flows } = client;
+        const file = new Blob(["picture"], { type: "image/png" });
+        const ask = (name, asked) => [
+            name,
+            () =>
+                asked().then(
+                    () => undefined,
+                    ({ code, details }) => ({ code, details }),
+                ),
+        ];
+        return [
+            ask("upload", () => media.upload({ phoneNumberId, type: "image/png", file, fileName: "a.png" })),
+            ask("media", () => media.get({ mediaId: "1479537139650973" })),
+            ask("media of a number", () => media.get({ mediaId: "1479537139650973", phoneNumberId })),
+            ask("download", () => media.download({ mediaId: "1479537139650973" })),
+            ask("delete media", () => media.delete({ mediaId: "1479537139650973" })),
+            ask("templates", () => templates.list({ businessAccountId: account, limit: 10 })),
+            ask("template", () => templates.get({ businessAccountId: account, templateId: "7" })),
+            ask("delete template", () => templates.delete({ businessAccountId: account, name: "otp" })),
+            ask("create template", () =>
+                templates.create({
+                    businessAccountId: account,
+                    name: "otp",
+                    language: "en",
+                    category: "UTILITY",
+                    components: [{ type: "BODY", text: "x" }],
+                }),
+            ),
+            ask("request code", () =>
+                phoneNumbers.requestCode({ phoneNumberId, codeMethod: "SMS", language: "en_US" }),
+            ),
+            ask("verify code", () => phoneNumbers.verifyCode({ phoneNumberId, code: "123456" })),
+            ask("register", () => phoneNumbers.register({ phoneNumberId, pin: "123456" })),
+            ask("deregister", () => phoneNumbers.deregister({ phoneNumberId })),
+            ask("settings", () => phoneNumbers.settings.get({ phoneNumberId })),
+            ask("set settings", () => phoneNumbers.settings.update({ phoneNumberId })),
+            ask("profile", () => phoneNumbers.businessProfile.get({ phoneNumberId })),
+            ask("set profile", () =>
+                phoneNumbers.businessProfile.update({ phoneNumberId, about: "Bank" }),
+            ),
+            ask("call", () => calls.connect({ phoneNumberId, to: "254711000001", session })),
+            ask("pre-accept", () => calls.preAccept({ ...call, session })),
+            ask("accept", () => calls.accept({ ...call, session })),
+            ask("reject", () => calls.reject(call)),
+            ask("terminate", () => calls.terminate(call)),
+            ask("flows", () => flows.list({ wabaId: account })),
+            ask("flow", () => flows.get({ flowId: "1234567890" })),
+            ask("publish flow", () => flows.publish({ flowId: "1234567890" })),
+            ask("deprecate flow", () => flows.deprecate({ flowId: "1234567890" })),
         ];
     }
 
@@ -236,6 +381,7 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
         webhook,
         text,
         sends,
+        unsupported,
         textOf: (body) => ({ body }),
         reply: (to, body, messageId) => text(to, body, { contextMessageId: messageId }),
     };

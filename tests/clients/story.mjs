@@ -10,6 +10,8 @@
 //     textOf(body)                the text object that it makes of these words
 //     sends(to, messageId)        all it can send to somebody who wrote messageId: [[name, send(), body], ..]
 //                                 with the body that must reach the phone
+//     unsupported()               all else that it can ask of WhatsApp: [[name, ask()], ..], where ask() gives
+//                                 {code, details} of the error it was answered
 //
 // and the story's name on the command line says which is told. Standard input's first line describes the
 // world, and its second says that it is up; our first line of output is the port of the webhooks' server.
@@ -178,6 +180,20 @@ const stories = {
             story.understood.map(({ text }) => text),
             [1, 2, 3, 4, 5].map((i) => `answer ${i}`),
         );
+    },
+
+    async what_is_not_supported_yet_is_refused_in_words(story) {
+        for (const [name, ask] of story.client.unsupported()) {
+            const began = Date.now();
+            const error = await ask();
+            assert.equal(error?.code, 100, name);
+            assert.match(error.details, /^Not supported by the relay yet: /, name);
+            assert.ok(Date.now() - began < 5000, `${name}: answered after ${Date.now() - began} ms`);
+        }
+        const id = await story.client.text(CUSTOMER, "Still there");
+        const body = story.textBody("Still there");
+        await story.arrived([body]);
+        await story.settled([{ id, body }]);
     },
 };
 
