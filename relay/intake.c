@@ -84,14 +84,23 @@ static int answer_other_method(struct handled *h, const char *allow)
 
 /* --- Who asks --- */
 
+/* The white space behind it is the header's; the library leaves it there. */
+static struct slice bearer_of(const char *header)
+{
+    struct slice token = slice_text(header + 7 + strspn(header + 7, " \t"));
+
+    while (token.length && strchr(" \t", token.at[token.length - 1]))
+        token.length--;
+    return token;
+}
+
 static int authorise(struct intake *i, struct handled *h, unsigned *number, struct slice *name)
 {
     const char *header = http_header(h->request, "Authorization");
     int status = STATUS_DENIED;
 
     if (header && strncasecmp(header, "Bearer ", 7) == 0)
-        status = outbox_token_check(i->box->outbox, slice_text(header + 7 + strspn(header + 7, " ")), number,
-                                    name);
+        status = outbox_token_check(i->box->outbox, bearer_of(header), number, name);
     if (status == STATUS_DENIED)
         (void)branch_refuse(
             &h->answer, 401, 190, "Invalid OAuth access token",
