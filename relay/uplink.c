@@ -15,7 +15,7 @@
 
 #define FRAMES_MAX 64u    /* Frames of a turn: the link is paused at ... */
 #define FRAMES_PAUSE 16u  /* ... so many, and what was under way then still fits. */
-#define CONNECT_MS 60000u /* TCP, TLS and upgrade on a bad 2G link. */
+#define CONNECT_MS 30000u /* TCP, TLS and upgrade: the round trips of a bad 2G link take ten. */
 #define ROOM_BYTES \
     1048576u /* What may come down unasked: an hour of a busy branch, a thousandth of its store. */
 /* Above this share of the quota the gateway keeps what it has for us (percent), but for control. */

@@ -174,9 +174,9 @@ int main(int argc, char **argv)
         pthread_join(threads[i], NULL);
     seconds = (double)(now_us() - began) / 1e6;
     qsort(load.took_us, load.count, sizeof *load.took_us, by_size);
-    printf(
-        "{\"count\":%zu,\"refused\":%zu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u}\n",
-        load.count, (size_t)load.refused, seconds, (double)load.count / seconds, quantile(0.5),
-        quantile(0.99), quantile(0.999));
+    printf("{\"count\":%zu,\"refused\":%zu,\"seconds\":%.3f,\"per_second\":%.0f,"
+           "\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u}\n",
+           load.count, (size_t)load.refused, seconds, (double)load.count / seconds, quantile(0.5),
+           quantile(0.99), quantile(0.999));
     return 0;
 }

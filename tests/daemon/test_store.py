@@ -25,7 +25,8 @@ def state_of(branch):
 
 def try_text(branch, words, **headers):
     """Posts a text to one of many customers; gives the whole answer."""
-    return branch.post({"messaging_product": "whatsapp", "to": f"2547110{random.randrange(50):05d}", "type": "text", "text": {"body": words}},
+    to = f"2547110{random.randrange(50):05d}"
+    return branch.post({"messaging_product": "whatsapp", "to": to, "type": "text", "text": {"body": words}},
                        **headers)
 
 

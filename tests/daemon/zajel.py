@@ -6,6 +6,7 @@ counts. Everything of a world lies in one temporary folder; every process is end
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import os
 import random
@@ -32,10 +33,20 @@ class Skip(Exception):
     """This machine cannot run the test: said and counted."""
 
 
+# Each script takes ports from a block of its own: scripts run side by side, and below 32768 no connection of
+# somebody's own takes one meanwhile.
+_tries = itertools.count(os.getpid() * 100)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for n in itertools.islice(_tries, 20000):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", 12000 + n % 20000))
+                return s.getsockname()[1]
+            except OSError:
+                continue
+    raise AssertionError("no free port")
 
 
 def wait_for(what, seconds=20, every=0.02):

@@ -78,11 +78,10 @@ static void reads_the_branch_number_from_its_certificate(void **state)
     assert_int_equal(certificate_issue(&request, key.at, NULL, NULL, &certificate), STATUS_OK);
     close(mkstemp(path));
     assert_int_equal(file_write(path, text_slice(&certificate), 0600), STATUS_OK);
-    snprintf(
-        text, sizeof text,
-        "[relay]\nbranch = nyeri-03\n[numbers]\ndefault = 1\n[uplink]\nurl = wss://127.0.0.1:1/sync\nca_file = %s\n"
-        "certificate_file = %s\nkey_file = %s\n",
-        path, path, path);
+    snprintf(text, sizeof text,
+             "[relay]\nbranch = nyeri-03\n[numbers]\ndefault = 1\n[uplink]\n"
+             "url = wss://127.0.0.1:1/sync\nca_file = %s\ncertificate_file = %s\nkey_file = %s\n",
+             path, path, path);
     assert_int_equal(read_conf(text, &o, error), STATUS_OK);
     assert_int_equal(o->rules.number, 4711);
     options_free(o);
