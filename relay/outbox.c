@@ -414,6 +414,10 @@ static int outbox_paths(struct outbox *o, const struct outbox_options *options)
     return o->path ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* A row is packed while its sender waits: two bytes longer than PACK_HIGH makes it, in a quarter of the time.
+ */
+#define ROW_PACKING PACK_FAST
+
 int outbox_open(struct outbox **out, const struct outbox_options *options)
 {
     struct outbox *o = calloc(1, sizeof *o);
@@ -425,8 +429,7 @@ int outbox_open(struct outbox **out, const struct outbox_options *options)
     o->branch = options->branch;
     memcpy(o->boot, options->boot, CLOCK_BOOT_BYTES);
     if ((status = outbox_paths(o, options)) != STATUS_OK ||
-        (status = packer_open(&o->packer, PACK_FAST)) !=
-            STATUS_OK || /* 2 B more a row, a quarter of the time. */
+        (status = packer_open(&o->packer, ROW_PACKING)) != STATUS_OK ||
         (status = outbox_open_keys(o, options)) != STATUS_OK)
         goto fail;
     if (options->salvage)
