@@ -53,10 +53,35 @@ static int check_buttons(const struct json *buttons, const struct graph_place *p
     return status == STATUS_OK ? check_unique(buttons, place, "reply", "title", error) : status;
 }
 
+/* The id of a row is the customer's answer: it says nothing when a row of another section has it too. */
+static int check_row_ids(const struct json *sections, size_t section, const struct graph_place *place,
+                         struct graph_error *error)
+{
+    const struct json *rows = json_get(json_at(sections, section), "rows");
+    const struct graph_place list = { .within = place, .name = "rows" };
+
+    for (size_t i = 0; i < json_count(rows); i++) {
+        const struct graph_place row = { .within = &list, .index = i };
+        const struct graph_place id = { .within = &row, .name = "id" };
+
+        for (size_t s = 0; s < section; s++) {
+            const struct json *others = json_get(json_at(sections, s), "rows");
+
+            for (size_t j = 0; j < json_count(others); j++)
+                if (slice_equal(json_string(json_get(json_at(rows, i), "id")),
+                                json_string(json_get(json_at(others, j), "id"))))
+                    return graph_field_wrong(
+                        &id, error, "the same as that of row %zu of section %zu; each must be another", j, s);
+        }
+    }
+    return STATUS_OK;
+}
+
 static int check_sections(const struct json *sections, const struct graph_place *place,
                           struct graph_error *error)
 {
     size_t rows = 0;
+    int status = STATUS_OK;
 
     for (size_t i = 0; i < json_count(sections); i++) {
         const struct json *section = json_at(sections, i);
@@ -71,7 +96,12 @@ static int check_sections(const struct json *sections, const struct graph_place 
     }
     if (rows > ROWS_MAX)
         return graph_field_invalid(place, error, "%zu rows in all sections; at most %d", rows, ROWS_MAX);
-    return STATUS_OK;
+    for (size_t i = 1; i < json_count(sections) && status == STATUS_OK; i++) {
+        const struct graph_place element = { .within = place, .index = i };
+
+        status = check_row_ids(sections, i, &element, error);
+    }
+    return status;
 }
 
 static int check_rows(const struct json *rows, const struct graph_place *place, struct graph_error *error)
