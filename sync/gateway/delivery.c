@@ -127,6 +127,24 @@ static int keep_unrouted(const struct delivery *d, struct slice item)
     return status == STATUS_OK ? ledger_count(d->ledger, LEDGER_UNROUTED, 1) : status;
 }
 
+/* What is about the account as a whole no branch can act on: it is kept for head office. */
+static int keep_of_account(const struct delivery *d, const struct event *e)
+{
+    struct item item = { .kind = ITEM_EVENT, .at_s = (uint64_t)d->now_s };
+    char field[80], what[80];
+    struct text bytes = { 0 };
+    int status = body_write(&item, e->whole, &bytes);
+
+    if (status == STATUS_OK)
+        status = ledger_unrouted(d->ledger, text_slice(&bytes), d->now_s);
+    text_wipe(&bytes);
+    log_event(LOG_LEVEL_WARNING, "account_event", "field=%s what=%s kept=%s",
+              log_quote(event_field(e), field, sizeof field),
+              log_quote(json_string(json_get(e->value, "event")), what, sizeof what),
+              status == STATUS_OK ? "yes" : "no");
+    return status == STATUS_OK ? ledger_count(d->ledger, LEDGER_ACCOUNT_EVENTS, 1) : status;
+}
+
 static int send_down(struct passage *p, struct event *e)
 {
     const struct delivery *d = p->delivery;
@@ -176,6 +194,8 @@ static int take_event(void *owner, struct event *e)
         return ledger_count(d->ledger, LEDGER_WEBHOOK_REPEATS, 1);
     if (status == STATUS_OK)
         status = ledger_count(d->ledger, LEDGER_WEBHOOK_EVENTS, 1);
+    if (status == STATUS_OK && event_is_of_account(e))
+        return keep_of_account(d, e);
     if (status == STATUS_OK)
         status = find_owner(&p, e);
     if (status == STATUS_OK && p.branch == 0)

@@ -46,20 +46,46 @@ static struct json *array_of(struct json *value)
     return NULL;
 }
 
-static struct slice customer_of(const struct json *item, enum event_kind kind)
-{
-    static const char *const names[][2] = { { "from", "from_user_id" },
-                                            { "recipient_id", "recipient_user_id" } };
-    struct slice first = json_string(json_get(item, names[kind == EVENT_STATUS][0]));
+/* The lists of a change whose elements are events, each by itself, and where an element names its customer:
+ * by number, else by BSUID. */
+static const struct event_list {
+    const char *name;
+    enum event_kind kind;
+    const char *number, *user;
+} lists[] = {
+    { "messages", EVENT_MESSAGE, "from", "from_user_id" },
+    { "statuses", EVENT_STATUS, "recipient_id", "recipient_user_id" },
+    { "calls", EVENT_OTHER, "from", "from_user_id" },
+    { "message_echoes", EVENT_OTHER, "to", "to_user_id" },
+    { "user_preferences", EVENT_OTHER, "wa_id", "user_id" },
+};
+#define LISTS (sizeof lists / sizeof *lists)
 
-    return first.length ? first : json_string(json_get(item, names[kind == EVENT_STATUS][1]));
+static bool is_list(const struct json *v)
+{
+    return json_type(v) == JSON_ARRAY && json_count(v) > 0;
+}
+
+static struct slice first_string(const struct json *object, const char *one, const char *other)
+{
+    struct slice found = json_string(json_get(object, one));
+
+    return found.length ? found : json_string(json_get(object, other));
+}
+
+static struct slice customer_of(const struct json *item, const struct event_list *list)
+{
+    if (slice_is(json_string(json_get(item, "direction")), "BUSINESS_INITIATED"))
+        return first_string(item, "to", "to_user_id");
+    return first_string(item, list->number, list->user);
 }
 
 /* Of a batch each event keeps the contacts that are its own: the others belong to other customers, and may go
  * to other branches. When none can be told apart all stay. */
-static struct json *own_contacts(const struct json *contacts, const struct json *item, enum event_kind kind)
+static struct json *own_contacts(const struct json *contacts, const struct json *item,
+                                 const struct event_list *list)
 {
-    struct slice customer = customer_of(item, kind);
+    struct slice customer = customer_of(item, list);
     struct json *own = json_new_array();
     int status = STATUS_OK;
 
@@ -76,23 +102,29 @@ static struct json *own_contacts(const struct json *contacts, const struct json 
     return status == STATUS_OK ? json_copy(contacts) : NULL;
 }
 
-/* The value with one message or status alone. */
-static struct json *value_of_one(const struct json *value, const struct json *item, enum event_kind kind,
-                                 bool alone)
+static bool is_name_of_list(struct slice key)
 {
-    const char *list = kind == EVENT_MESSAGE ? "messages" : "statuses";
-    const char *other = kind == EVENT_MESSAGE ? "statuses" : "messages";
+    for (size_t i = 0; i < LISTS; i++)
+        if (slice_is(key, lists[i].name))
+            return true;
+    return false;
+}
+
+/* The value with one element of its lists alone. */
+static struct json *value_of_one(const struct json *value, const struct json *item,
+                                 const struct event_list *list, bool alone)
+{
     struct json *copy = json_new_object(), *inner;
     struct slice key;
     void *walk = NULL;
     int status = copy ? STATUS_OK : STATUS_NO_MEMORY;
 
     while (status == STATUS_OK && json_each(value, &walk, &key, &inner)) {
-        if (slice_is(key, list))
-            status = json_set(copy, list, array_of(json_copy(item)));
+        if (slice_is(key, list->name))
+            status = json_set(copy, list->name, array_of(json_copy(item)));
         else if (!alone && slice_is(key, "contacts") && json_type(inner) == JSON_ARRAY)
-            status = json_set(copy, "contacts", own_contacts(inner, item, kind));
-        else if (!slice_is(key, other) || json_type(inner) != JSON_ARRAY)
+            status = json_set(copy, "contacts", own_contacts(inner, item, list));
+        else if (!is_list(inner) || !is_name_of_list(key))
             status = json_set(copy, (const char *)key.at, json_copy(inner));
     }
     if (status == STATUS_OK)
@@ -107,10 +139,11 @@ struct splitting {
     void *owner;
 };
 
-/* Visits the webhook `whole`, which is freed here; NULL: out of memory on the way to it. */
-static int visit_whole(const struct splitting *s, enum event_kind kind, struct json *whole)
+/* Visits the webhook `whole`, which is freed here; NULL: out of memory on the way to it. list: the one of
+ * which it holds one element; NULL: none. */
+static int visit_whole(const struct splitting *s, const struct event_list *list, struct json *whole)
 {
-    struct event e = { .kind = kind, .whole = whole };
+    struct event e = { .kind = list ? list->kind : EVENT_OTHER, .whole = whole, .list = list };
     int status;
 
     if (!whole)
@@ -118,8 +151,8 @@ static int visit_whole(const struct splitting *s, enum event_kind kind, struct j
     e.entry = json_path(whole, "entry.0");
     if (s->change) {
         e.value = json_path(whole, "entry.0.changes.0.value");
-        if (kind != EVENT_OTHER)
-            e.item = json_at(json_get(e.value, kind == EVENT_MESSAGE ? "messages" : "statuses"), 0);
+        if (list)
+            e.item = json_at(json_get(e.value, list->name), 0);
     }
     status = s->visit(s->owner, &e);
     json_free(whole);
@@ -136,39 +169,35 @@ static struct json *wrap(const struct splitting *s, struct json *change)
     return copy_but(s->webhook, "entry", entries);
 }
 
-static int split_list(const struct splitting *s, const struct json *value, const struct json *list,
-                      enum event_kind kind, bool alone)
+static int split_list(const struct splitting *s, const struct json *value, const struct event_list *list,
+                      bool alone)
 {
+    const struct json *elements = json_get(value, list->name);
     int status = STATUS_OK;
 
-    for (size_t i = 0; i < json_count(list) && status == STATUS_OK; i++) {
-        struct json *own = value_of_one(value, json_at(list, i), kind, alone);
+    for (size_t i = 0; i < json_count(elements) && status == STATUS_OK; i++) {
+        struct json *own = value_of_one(value, json_at(elements, i), list, alone);
         struct json *change = own ? copy_but(s->change, "value", own) : NULL;
 
-        status = change ? visit_whole(s, kind, wrap(s, change)) : STATUS_NO_MEMORY;
+        status = change ? visit_whole(s, list, wrap(s, change)) : STATUS_NO_MEMORY;
     }
     return status;
-}
-
-static bool is_list(const struct json *v)
-{
-    return json_type(v) == JSON_ARRAY && json_count(v) > 0;
 }
 
 static int split_change(const struct splitting *s)
 {
     const struct json *value = json_get(s->change, "value");
-    const struct json *messages = json_get(value, "messages"), *statuses = json_get(value, "statuses");
-    bool alone =
-        (is_list(messages) ? json_count(messages) : 0) + (is_list(statuses) ? json_count(statuses) : 0) == 1;
+    size_t count = 0;
     int status = STATUS_OK;
 
-    if (!is_list(messages) && !is_list(statuses))
-        return visit_whole(s, EVENT_OTHER, wrap(s, json_copy(s->change)));
-    if (is_list(messages))
-        status = split_list(s, value, messages, EVENT_MESSAGE, alone);
-    if (status == STATUS_OK && is_list(statuses))
-        status = split_list(s, value, statuses, EVENT_STATUS, alone);
+    for (size_t i = 0; i < LISTS; i++)
+        if (is_list(json_get(value, lists[i].name)))
+            count += json_count(json_get(value, lists[i].name));
+    if (count == 0)
+        return visit_whole(s, NULL, wrap(s, json_copy(s->change)));
+    for (size_t i = 0; i < LISTS && status == STATUS_OK; i++)
+        if (is_list(json_get(value, lists[i].name)))
+            status = split_list(s, value, &lists[i], count == 1);
     return status;
 }
 
@@ -181,7 +210,7 @@ static int split_entry(struct splitting *s)
         struct json *entries = array_of(json_copy(s->entry));
 
         s->change = NULL;
-        return visit_whole(s, EVENT_OTHER, entries ? copy_but(s->webhook, "entry", entries) : NULL);
+        return visit_whole(s, NULL, entries ? copy_but(s->webhook, "entry", entries) : NULL);
     }
     for (size_t i = 0; i < json_count(changes) && status == STATUS_OK; i++) {
         s->change = json_at(changes, i);
@@ -197,7 +226,7 @@ int event_split(const struct json *webhook, int (*visit)(void *owner, struct eve
     int status = STATUS_OK;
 
     if (!is_list(entries))
-        return visit_whole(&s, EVENT_OTHER, json_copy(webhook));
+        return visit_whole(&s, NULL, json_copy(webhook));
     for (size_t i = 0; i < json_count(entries) && status == STATUS_OK; i++) {
         s.entry = json_at(entries, i);
         status = split_entry(&s);
@@ -214,12 +243,24 @@ struct slice event_id(const struct event *e)
 
 struct slice event_customer(const struct event *e)
 {
-    return e->item ? customer_of(e->item, e->kind) : slice_of(NULL, 0);
+    const struct json *contacts = json_get(e->value, "contacts");
+
+    if (e->item)
+        return customer_of(e->item, e->list);
+    /* A change of a kind to come says by its one contact whom it is about. */
+    return json_count(contacts) == 1 ? first_string(json_at(contacts, 0), "wa_id", "user_id")
+                                     : slice_of(NULL, 0);
 }
 
-uint64_t event_number(const struct event *e)
+struct slice event_field(const struct event *e)
 {
-    return request_number(json_string(json_path(e->value, "metadata.phone_number_id")));
+    return json_string(json_path(e->whole, "entry.0.changes.0.field"));
+}
+
+bool event_is_of_account(const struct event *e)
+{
+    return e->kind == EVENT_OTHER && event_customer(e).length == 0 &&
+           json_string(json_path(e->value, "metadata.phone_number_id")).length == 0;
 }
 
 bool event_token(const struct event *e, struct message_id *id)
@@ -239,9 +280,13 @@ bool event_repeat_key(const struct event *e, struct text *out)
 {
     /* A status is one of (id, status, recipient); of a group each participant has his own, and a payment has
      * its own sequence of states beside the message's. */
-    static const char *const parts[] = {
-        "id", "status", "recipient_id", "recipient_user_id", "recipient_participant_id", "type"
-    };
+    static const char *const parts[] = { "id",
+                                         "status",
+                                         "recipient_id",
+                                         "recipient_user_id",
+                                         "recipient_participant_id",
+                                         "recipient_participant_user_id",
+                                         "type" };
     static const char *const payment[] = { "reference_id", "transaction.id", "transaction.status" };
 
     switch (e->kind) {
@@ -261,7 +306,12 @@ bool event_repeat_key(const struct event *e, struct text *out)
             add_part(out, json_string(json_path(json_get(e->item, "payment"), payment[i])));
         return true;
     case EVENT_OTHER:
-        /* Without a time two equal ones may be two. */
+        if (event_id(e).length) {
+            text_puts(out, "item ");
+            add_part(out, slice_text(e->list->name));
+            return json_write(e->item, out) == STATUS_OK;
+        }
+        /* Without an id or a time two equal ones may be two. */
         if (!json_get(e->entry, "time"))
             return false;
         text_puts(out, "other ");
@@ -310,10 +360,19 @@ static int rewrite_status(struct event *e, const struct event_names *names)
 
 static int rewrite_message(struct event *e, const struct event_names *names)
 {
-    int status = set_ours(json_get(e->item, "context"), "id", names);
+    static const struct {
+        const char *object, *key;
+    } places[] = {
+        { "context", "id" },
+        { "reaction", "message_id" },
+        { "edit", "original_message_id" },
+        { "edit.message.context", "id" },
+        { "revoke", "original_message_id" },
+    };
+    int status = STATUS_OK;
 
-    if (status == STATUS_OK)
-        status = set_ours(json_get(e->item, "reaction"), "message_id", names);
+    for (size_t i = 0; i < sizeof places / sizeof *places && status == STATUS_OK; i++)
+        status = set_ours(json_path(e->item, places[i].object), places[i].key, names);
     if (status == STATUS_OK && json_get(e->item, "id"))
         status = json_set(e->item, "id", json_new_string(slice_text("")));
     return status;
@@ -361,6 +420,13 @@ static struct json *failed_error(const struct event_failure *f)
     return NULL;
 }
 
+/* Only BSUIDs have a point in them. */
+static const char *recipient_key(struct slice recipient)
+{
+    return recipient.length && memchr(recipient.at, '.', recipient.length) ? "recipient_user_id"
+                                                                           : "recipient_id";
+}
+
 static struct json *failed_status(const struct event_failure *f)
 {
     struct json *status = json_new_object();
@@ -371,7 +437,8 @@ static struct json *failed_status(const struct event_failure *f)
     if (set_text(status, "id", slice_text(id)) == STATUS_OK &&
         set_text(status, "status", slice_text("failed")) == STATUS_OK &&
         set_text(status, "timestamp", slice_text(at)) == STATUS_OK &&
-        (f->recipient.length == 0 || set_text(status, "recipient_id", f->recipient) == STATUS_OK) &&
+        (f->recipient.length == 0 ||
+         set_text(status, recipient_key(f->recipient), f->recipient) == STATUS_OK) &&
         json_set(status, "errors", array_of(failed_error(f))) == STATUS_OK)
         return status;
     json_free(status);

@@ -10,16 +10,17 @@
 
 enum event_kind {
     EVENT_MESSAGE, /* One customer's message. */
-    EVENT_STATUS,  /* One status of one message. */
-    EVENT_OTHER    /* Any other change, whole. */
+    EVENT_STATUS,  /* One status of one message or call. */
+    EVENT_OTHER    /* One call, echo or preference; or any other change, whole. */
 };
 
 struct event {
     enum event_kind kind;
-    struct json *whole; /* The webhook with this one event. */
-    struct json *entry; /* Inside it; NULL when the webhook is of no shape that we know. */
-    struct json *value; /* The change's value, or NULL. */
-    struct json *item;  /* The message or status; NULL for others. */
+    struct json *whole;            /* The webhook with this one event. */
+    struct json *entry;            /* Inside it; NULL when the webhook is of no shape that we know. */
+    struct json *value;            /* The change's value, or NULL. */
+    struct json *item;             /* The message, status, call ...; NULL when the change is whole. */
+    const struct event_list *list; /* Whose element item is; event.c's own. */
 };
 
 /* Calls visit for each event, in the order of the body. The event's tree is freed afterwards. Ends at once
@@ -29,7 +30,9 @@ int event_split(const struct json *webhook, int (*visit)(void *owner, struct eve
 /* What of the event is borrowed here is empty where it does not say. */
 struct slice event_id(const struct event *e);       /* messages[].id or the status's id. */
 struct slice event_customer(const struct event *e); /* Number, else BSUID, of the customer. */
-uint64_t event_number(const struct event *e);       /* metadata.phone_number_id; 0. */
+struct slice event_field(const struct event *e);    /* "messages", "account_update" ... */
+/* It speaks of the account as a whole: of no customer, and of no number that branches serve. */
+bool event_is_of_account(const struct event *e);
 /* Our own token, put there by request_rewrite(): false when the status carries none. */
 bool event_token(const struct event *e, struct message_id *id);
 

@@ -156,7 +156,7 @@ int ledger_forget_seen(struct ledger *l, int64_t now_s,
                        size_t rows_max); /* Drops what is older, a piece at a time. */
 int ledger_served(struct ledger *l, uint64_t customer, uint32_t branch);
 int ledger_last_served(struct ledger *l, uint64_t customer, uint32_t *branch); /* STATUS_END */
-/* Keeps an event that has no branch to go to. */
+/* Keeps an event that goes to no branch: none is known for it, or it is about the account as a whole. */
 int ledger_unrouted(struct ledger *l, struct slice item, int64_t now_s);
 
 /* --- Counters that survive restarts --- */
@@ -170,7 +170,8 @@ enum ledger_counter {
     LEDGER_WEBHOOK_EVENTS,
     LEDGER_WEBHOOK_REPEATS,
     LEDGER_UNROUTED,
-    LEDGER_DAMAGED, /* Rows quarantined: their seal did not open. */
+    LEDGER_DAMAGED,        /* Rows quarantined: their seal did not open. */
+    LEDGER_ACCOUNT_EVENTS, /* Kept at the centre: they are about the account as a whole. */
     LEDGER_COUNTER_COUNT
 };
 int ledger_count(struct ledger *l, enum ledger_counter counter, uint64_t by);

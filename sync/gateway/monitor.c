@@ -201,6 +201,8 @@ static void add_courier_metrics(const struct monitor_sources *s, struct text *ou
         { LEDGER_WEBHOOK_EVENTS, "zajel_gateway_webhook_events_total", "Events of webhooks taken." },
         { LEDGER_WEBHOOK_REPEATS, "zajel_gateway_webhook_repeats_total", "Events dropped as repeats." },
         { LEDGER_UNROUTED, "zajel_gateway_unrouted_total", "Events kept without a branch." },
+        { LEDGER_ACCOUNT_EVENTS, "zajel_gateway_account_events_total",
+          "Events about the account as a whole, kept." },
     };
     struct courier_state state;
 

@@ -119,6 +119,7 @@ static struct json *webhooks_json(const struct monitor_sources *s, int *status)
     set_number(webhooks, "events", ledger_counter(s->ledger, LEDGER_WEBHOOK_EVENTS), status);
     set_number(webhooks, "repeats", ledger_counter(s->ledger, LEDGER_WEBHOOK_REPEATS), status);
     set_number(webhooks, "unrouted", ledger_counter(s->ledger, LEDGER_UNROUTED), status);
+    set_number(webhooks, "account", ledger_counter(s->ledger, LEDGER_ACCOUNT_EVENTS), status);
     return webhooks;
 }
 
@@ -203,9 +204,11 @@ int monitor_status_lines(struct slice status_json, struct text *out)
                     (const char *)json_string(json_get(json_at(holds, i), "number")).at,
                     number_at(json_at(holds, i), "code"), number_at(json_at(holds, i), "messages"),
                     (const char *)json_string(json_get(json_at(holds, i), "why")).at);
-    text_printf(out, "webhooks: %" PRId64 " events, %" PRId64 " repeats, %" PRId64 " without a branch\n",
+    text_printf(out,
+                "webhooks: %" PRId64 " events, %" PRId64 " repeats, %" PRId64 " without a branch, %" PRId64
+                " of the account\n",
                 number_at(root, "webhooks.events"), number_at(root, "webhooks.repeats"),
-                number_at(root, "webhooks.unrouted"));
+                number_at(root, "webhooks.unrouted"), number_at(root, "webhooks.account"));
     json_free(root);
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
 }

@@ -5,15 +5,15 @@
 
 #include "sync/protocol/status.h"
 
-static void copy_digits(struct request *out, struct slice to)
+/* Numbers are compared by their digits; the ids of groups and BSUIDs as they are. */
+static void copy_customer(struct request *out, struct slice from, bool is_number)
 {
     size_t length = 0;
 
-    for (size_t i = 0; i < to.length && length < REQUEST_CUSTOMER_MAX; i++)
-        if (to.at[i] >= '0' && to.at[i] <= '9')
-            out->customer[length++] = (char)to.at[i];
+    for (size_t i = 0; i < from.length && length < REQUEST_CUSTOMER_MAX; i++)
+        if (!is_number || (from.at[i] >= '0' && from.at[i] <= '9'))
+            out->customer[length++] = (char)from.at[i];
     out->customer[length] = '\0';
-    out->has_number = length > 0;
 }
 
 void request_read(const struct json *tree, struct request *out)
@@ -27,9 +27,10 @@ void request_read(const struct json *tree, struct request *out)
         out->about = json_string(json_get(tree, "message_id"));
         return;
     }
-    copy_digits(out, json_string(json_get(tree, "to")));
-    if (!out->has_number && recipient.length <= REQUEST_CUSTOMER_MAX)
-        memcpy(out->customer, recipient.at ? (const char *)recipient.at : "", recipient.length);
+    copy_customer(out, json_string(json_get(tree, "to")),
+                  !slice_is(json_string(json_get(tree, "recipient_type")), "group"));
+    if (!out->customer[0])
+        copy_customer(out, recipient, false);
     out->about = json_string(json_path(tree, "reaction.message_id"));
     out->reply_to = json_string(json_path(tree, "context.message_id"));
 }

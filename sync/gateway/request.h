@@ -13,8 +13,8 @@
 struct request {
     bool is_read; /* A read mark, with or without a typing indicator. */
     bool is_typing;
-    char customer[REQUEST_CUSTOMER_MAX + 1]; /* Digits of `to`, else the BSUID; "" for a read mark. */
-    bool has_number;                         /* customer is a phone number. */
+    /* Digits of `to`, or the group's id there; else the BSUID, cut at the room; "" for a read mark. */
+    char customer[REQUEST_CUSTOMER_MAX + 1];
     struct slice about; /* What a read mark or a reaction is about: message_id, reaction.message_id. */
     struct slice
         reply_to; /* context.message_id. Both are borrowed from the tree, empty where there is none. */

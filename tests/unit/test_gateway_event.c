@@ -19,6 +19,8 @@ struct seen {
     enum event_kind kinds[SEEN_MAX];
     struct json *wholes[SEEN_MAX];
     struct text keys[SEEN_MAX];
+    char customers[SEEN_MAX][16];
+    bool of_account[SEEN_MAX];
 };
 
 static const struct message_id ours = {
@@ -50,6 +52,9 @@ static int look(void *owner, struct event *e)
 
     assert_true(s->count < SEEN_MAX);
     event_repeat_key(e, &s->keys[s->count]);
+    snprintf(s->customers[s->count], sizeof s->customers[0], "%.*s", (int)event_customer(e).length,
+             event_customer(e).at ? (const char *)event_customer(e).at : "");
+    s->of_account[s->count] = event_is_of_account(e);
     assert_int_equal(event_rewrite(e, &names), STATUS_OK);
     s->kinds[s->count] = e->kind;
     s->wholes[s->count++] = json_copy(e->whole);
@@ -133,6 +138,7 @@ static void leaves_a_single_event_and_shapes_it_does_not_know_as_they_are(void *
         "{\"object\":\"o\",\"entry\":[{\"id\":\"1\",\"changes\":[{\"value\":{\"contacts\":[{\"wa_id\":\"9\"}]"
         ","
         "\"statuses\":[{\"recipient_id\":\"1\",\"id\":\"q\",\"u\":[1.50,null,{\"k\":\"\\u0000\"}]}]}}]}]}",
+        "{\"entry\":[{\"changes\":[{\"value\":{\"statuses\":[{\"id\":\"q\"}],\"messages\":[]}}]}]}",
         "{\"object\":\"o\",\"entry\":[]}",
         "[1,2]",
         "\"text\"",
@@ -148,7 +154,7 @@ static void leaves_a_single_event_and_shapes_it_does_not_know_as_they_are(void *
 
         split(&s, same[i]);
         assert_int_equal(s.count, 1);
-        assert_event(&s, 0, i == 0 ? EVENT_STATUS : EVENT_OTHER, same[i]);
+        assert_event(&s, 0, i < 2 ? EVENT_STATUS : EVENT_OTHER, same[i]);
         forget(&s);
     }
 }
@@ -184,6 +190,82 @@ static void gives_the_branch_its_own_ids_and_takes_our_token_out(void **state)
             "{\"id\":\"\",\"context\":{\"id\":\"%s\",\"from\":\"1\"},\"reaction\":{\"message_id\":\"%s\"}}"),
         id, id);
     assert_event(&s, 0, EVENT_MESSAGE, expected);
+    forget(&s);
+}
+
+static void names_what_a_customer_edits_or_takes_back_by_the_branchs_id(void **state)
+{
+    char id[MESSAGE_ID_TEXT_MAX + 1], expected[400];
+    struct seen s;
+
+    (void)state;
+    message_id_format(&ours, id);
+    split(&s,
+          MESSAGES("{\"edit\":{\"original_message_id\":\"wamid.META\",\"message\":{\"context\":"
+                   "{\"id\":\"wamid.META\"}}}},{\"revoke\":{\"original_message_id\":\"wamid.META\"}},"
+                   "{\"revoke\":{\"original_message_id\":\"wamid.OTHER\"}},{\"edit\":7,\"revoke\":null}"));
+    assert_int_equal(s.count, 4);
+    snprintf(
+        expected, sizeof expected,
+        MESSAGES("{\"edit\":{\"original_message_id\":\"%s\",\"message\":{\"context\":{\"id\":\"%s\"}}}}"), id,
+        id);
+    assert_event(&s, 0, EVENT_MESSAGE, expected);
+    snprintf(expected, sizeof expected, MESSAGES("{\"revoke\":{\"original_message_id\":\"%s\"}}"), id);
+    assert_event(&s, 1, EVENT_MESSAGE, expected);
+    assert_event(&s, 2, EVENT_MESSAGE, MESSAGES("{\"revoke\":{\"original_message_id\":\"wamid.OTHER\"}}"));
+    assert_event(&s, 3, EVENT_MESSAGE, MESSAGES("{\"edit\":7,\"revoke\":null}"));
+    forget(&s);
+}
+
+static void gives_each_call_echo_and_preference_its_customers_own_webhook(void **state)
+{
+    struct seen s;
+
+    (void)state;
+    split(&s, "{\"entry\":[{\"changes\":[{\"field\":\"calls\",\"value\":{\"contacts\":[{\"wa_id\":\"1\"},"
+              "{\"user_id\":\"KE.2\"}],\"calls\":[{\"id\":\"a\",\"from\":\"1\",\"to\":\"9\"},{\"id\":\"b\","
+              "\"direction\":\"BUSINESS_INITIATED\",\"from\":\"9\",\"to_user_id\":\"KE.2\"}]}}]}]}");
+    assert_int_equal(s.count, 2);
+    assert_event(&s, 0, EVENT_OTHER,
+                 "{\"entry\":[{\"changes\":[{\"field\":\"calls\",\"value\":{\"contacts\":[{\"wa_id\":\"1\"}],"
+                 "\"calls\":[{\"id\":\"a\",\"from\":\"1\",\"to\":\"9\"}]}}]}]}");
+    assert_event(
+        &s, 1, EVENT_OTHER,
+        "{\"entry\":[{\"changes\":[{\"field\":\"calls\",\"value\":{\"contacts\":[{\"user_id\":\"KE.2\"}],"
+        "\"calls\":[{\"id\":\"b\",\"direction\":\"BUSINESS_INITIATED\",\"from\":\"9\","
+        "\"to_user_id\":\"KE.2\"}]}}]}]}");
+    assert_string_equal(s.customers[0], "1");
+    assert_string_equal(s.customers[1], "KE.2");
+    assert_string_not_equal(s.keys[0].at, s.keys[1].at);
+    forget(&s);
+
+    split(&s, "{\"entry\":[{\"changes\":[{\"value\":{\"message_echoes\":[{\"from\":\"9\",\"to\":\"3\"}]}},"
+              "{\"value\":{\"user_preferences\":[{\"wa_id\":\"4\"},{\"user_id\":\"KE.5\"}]}},"
+              "{\"value\":{\"contacts\":[{\"wa_id\":\"6\"}],\"novelty\":[1]}}]}]}");
+    assert_int_equal(s.count, 4);
+    for (size_t i = 0; i < s.count; i++) {
+        static const char *const customers[] = { "3", "4", "KE.5", "6" };
+
+        assert_string_equal(s.customers[i], customers[i]);
+        assert_false(s.of_account[i]);
+    }
+    forget(&s);
+}
+
+static void tells_what_is_of_the_account_alone(void **state)
+{
+    struct seen s;
+
+    (void)state;
+    split(&s, "{\"entry\":[{\"changes\":["
+              "{\"field\":\"account_update\",\"value\":{\"event\":\"X\"}},{\"field\":\"new\"},"
+              "{\"field\":\"messages\",\"value\":{\"metadata\":{\"phone_number_id\":\"5\"},\"errors\":[{}]}},"
+              "{\"field\":\"messages\",\"value\":{\"messages\":[{}]}}]}]}");
+    assert_int_equal(s.count, 4);
+    assert_true(s.of_account[0]);
+    assert_true(s.of_account[1]);
+    assert_false(s.of_account[2]);
+    assert_false(s.of_account[3]);
     forget(&s);
 }
 
@@ -327,6 +409,10 @@ static void finds_whom_a_request_is_for(void **state)
     request_read(tree, &r);
     assert_string_equal(r.customer, "KE.x");
     json_free(tree);
+    json_parse(slice_text("{\"recipient_type\":\"group\",\"to\":\"Y2Fw1\"}"), &tree, NULL);
+    request_read(tree, &r);
+    assert_string_equal(r.customer, "Y2Fw1");
+    json_free(tree);
     assert_int_equal(request_number(slice_text("106540352242922")), 106540352242922u);
     assert_int_equal(request_number(slice_text("0106")), 0);
     assert_int_equal(request_number(slice_text("10a")), 0);
@@ -339,6 +425,9 @@ int main(void)
         cmocka_unit_test(makes_one_webhook_of_each_event_in_its_whole_envelope),
         cmocka_unit_test(leaves_a_single_event_and_shapes_it_does_not_know_as_they_are),
         cmocka_unit_test(gives_the_branch_its_own_ids_and_takes_our_token_out),
+        cmocka_unit_test(names_what_a_customer_edits_or_takes_back_by_the_branchs_id),
+        cmocka_unit_test(gives_each_call_echo_and_preference_its_customers_own_webhook),
+        cmocka_unit_test(tells_what_is_of_the_account_alone),
         cmocka_unit_test(lets_unknown_ids_and_foreign_tokens_pass),
         cmocka_unit_test(knows_a_repeat_by_what_it_says_and_nothing_else),
         cmocka_unit_test(tells_a_failure_as_whatsapp_would),
