@@ -94,13 +94,23 @@ static struct slice bearer_of(const char *header)
     return token;
 }
 
-static int authorise(struct intake *i, struct handled *h, unsigned *number, struct slice *name)
+/* Where there is no header the token may be in the query: WhatsApp takes it there too, and some programs put
+ * it there. */
+static struct slice token_of(const struct handled *h)
 {
     const char *header = http_header(h->request, "Authorization");
-    int status = STATUS_DENIED;
+    const char *query = header ? NULL : http_query(h->request, "access_token");
 
     if (header && strncasecmp(header, "Bearer ", 7) == 0)
-        status = outbox_token_check(i->box->outbox, bearer_of(header), number, name);
+        return bearer_of(header);
+    return query ? slice_text(query) : (struct slice){ 0 };
+}
+
+static int authorise(struct intake *i, struct handled *h, unsigned *number, struct slice *name)
+{
+    struct slice token = token_of(h);
+    int status = token.length ? outbox_token_check(i->box->outbox, token, number, name) : STATUS_DENIED;
+
     if (status == STATUS_DENIED)
         (void)branch_refuse(
             &h->answer, 401, 190, "Invalid OAuth access token",

@@ -131,6 +131,11 @@ def test_reads_headers_however_they_are_written():
                       [f"Authorization: Bearer {token}", "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1)",
                        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]):
             assert caller.ask("POST", SEND, *lines, body=text()).id
+        for query, status in ((f"access_token={token}", 200), (f"a=1&access_token={token}&b=2", 200),
+                              ("access_token=wrong", 401), ("access_token", 401), ("access_token=", 401)):
+            assert caller.ask("POST", f"{SEND}?{query}", body=text()).status == status, query
+        for header in ("Authorization: Bearer wrong", f"Authorization: Basic {token}", "Authorization:"):
+            check_refused(caller.ask("POST", f"{SEND}?access_token={token}", header, body=text()), 401, 190)
         urgent = caller.ask("POST", SEND, bearer(box), "zajel-LANE: urgent", "ZAJEL-EXPIRES-IN: 60",
                             body=text()).id
         assert box.message(urgent)["lane"] == "urgent"
@@ -249,7 +254,7 @@ UNSUPPORTED = [
     ("GET", f"/v23.0/{NUMBER}?fields=status,display_phone_number", "phone number"),
     ("POST", f"/v23.0/{NUMBER}/", "PIN"),
     ("GET", f"/v23.0/{NUMBER}/whatsapp_business_profile?fields=about", "business profile"),
-    ("GET", f"/v23.0/{ACCOUNT}/message_templates?limit=100", "templates"),
+    ("GET", f"/v14.0/{ACCOUNT}/message_templates?limit=100", "templates"),
     ("POST", f"/v23.0/{ACCOUNT}/message_templates", "templates"),
     ("DELETE", f"/v23.0/{ACCOUNT}/message_templates?name=otp", "templates"),
     ("GET", f"/v23.0/{ACCOUNT}/phone_numbers", "phone numbers"),
