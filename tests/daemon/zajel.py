@@ -152,6 +152,11 @@ class Branch:
                     "webhook_secret_file": "hook.secret", "webhook_verify_token_file": "hook.verify"},
             "uplink": {"url": f"wss://127.0.0.1:{self.world.link_port}/sync"}}, extra)
 
+    def keep_state_in(self, folder):
+        """Before the start: the store lies there; the token is made anew in it."""
+        set_keys(self.relay.config, {"relay": {"state": folder}})
+        self.token = self.relay.verb("token", "add", "program").stdout.strip()
+
     def headers(self, **more):
         return {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json",
                 **{k.replace("_", "-"): v for k, v in more.items()}}
