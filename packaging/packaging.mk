@@ -80,3 +80,14 @@ emulator_armhf := qemu-arm-static
 
 .PHONY: test-arm64 test-armhf unit-tests
 unit-tests: $(unit_tests)
+
+# npm is for tests that are not run there.
+test-trixie: setup-root
+	@names=$$(printf '%s\n' "$$BUILD_PACKAGES" "$$TEST_PACKAGES" | sed 's/[: ].*//' | grep -v '^npm$$' | paste -sd,); \
+	packaging/root trixie build/root/trixie "make,$$names" 'make -s -j$(JOBS) VARIANT=trixie all unit-tests && \
+	    ZAJEL_BUILD=build/trixie tests/run unit'
+
+# README.md, "Try it": git and make are there, and nothing else.
+test-fresh: setup-root
+	@FRESH=1 packaging/root bookworm build/root/fresh 'make,git,sudo,ca-certificates' \
+	    'YES=1 packaging/try-run && YES=1 make test$(if $(QUICK), QUICK=$(QUICK))'
