@@ -14,7 +14,9 @@
 #define HUB_FRAMES_A_TURN 64u /* Some thousand rows: what one commit may hold without making others wait. */
 #define HUB_LINKS_A_BRANCH 3u /* The one in use, one tried beside it, one not yet noticed as dead. */
 #define HUB_RENEW_MS_MIN 3600000u /* A box that claims the impossible may not make us renumber all day. */
-#define HUB_STEPS_A_PUMP 10000u   /* Actions of a session that never ends by itself are a fault of ours. */
+/* A frame holds at most 32,768 rows (of a byte and its head): more actions than this are a session that never
+ * ends by itself, a fault of ours. */
+#define HUB_STEPS_A_PUMP 100000u
 
 /* --- Lists --- */
 
