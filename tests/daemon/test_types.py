@@ -6,7 +6,7 @@ import json
 
 import types_fixtures
 import zajel
-from seen import Id, stays
+from seen import Id, metric, stays
 from traffic import without_token
 from types_fixtures import canonical, change_of, value_of
 from zajel import NUMBER, World, wait_for
@@ -208,6 +208,27 @@ def test_every_event_in_one_post_reaches_the_program_by_itself():
         assert w.webhook({"object": "whatsapp_business_account", "entry": entries}).status == 200
         d.judge()
         print(f"      {len(entries)} entries in one post")
+
+
+def test_each_element_of_a_list_goes_to_its_customers_branch():
+    north, south = "447700900101", "447700900201"
+    lists = {"calls": [{"id": f"wacid.{c}", "from": c, "event": "connect"} for c in (north, south)],
+             "message_echoes": [{"id": f"wamid.ECHO{c}", "from": "254700000001", "to": c} for c in (north, south)],
+             "user_preferences": [{"wa_id": c, "value": "stop"} for c in (north, south)]}
+    with World(branches=("north", "south"), gateway_extra="[routing]\norder = prefix\nprefix_4477009001 = north\n"
+               "prefix_4477009002 = south\n") as w:
+        contacts = [{"wa_id": north}, {"wa_id": south}]
+        assert w.webhook({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [
+            {"field": name, "value": {"metadata": {"phone_number_id": NUMBER}, "contacts": contacts, name: items}}
+            for name, items in lists.items()]}]}).status == 200
+        wait_for(lambda: len(w.hooks()) >= 6)
+        got = [value_of(json.loads(h["body"])) for h in w.hooks()]
+        for name, items in lists.items():
+            for item, contact in zip(items, contacts):
+                assert {"metadata": {"phone_number_id": NUMBER}, "contacts": [contact], name: [item]} in got, got
+        for b in w.branches:
+            wait_for(lambda b=b: metric(b.get("/metrics").body.decode(), "zajel_relay_received_total") == 3)
+        assert w.gateway_status()["webhooks"]["unrouted"] == 0
 
 
 if __name__ == "__main__":
