@@ -339,9 +339,7 @@ await run(({ api, token, number, secret, verify }, onMessage) => {
             ask("settings", () => phoneNumbers.settings.get({ phoneNumberId })),
             ask("set settings", () => phoneNumbers.settings.update({ phoneNumberId })),
             ask("profile", () => phoneNumbers.businessProfile.get({ phoneNumberId })),
-            ask("set profile", () =>
-                phoneNumbers.businessProfile.update({ phoneNumberId, about: "Bank" }),
-            ),
+            ask("set profile", () => phoneNumbers.businessProfile.update({ phoneNumberId, about: "Bank" })),
             ask("call", () => calls.connect({ phoneNumberId, to: "254711000001", session })),
             ask("pre-accept", () => calls.preAccept({ ...call, session })),
             ask("accept", () => calls.accept({ ...call, session })),

@@ -77,6 +77,12 @@ await run(({ https, token, number, secret, verify }, onMessage) => {
             ),
             step("reaction", new m.Reaction(messageId, "\u{1f44d}"), reaction("\u{1f44d}")),
             step("reaction taken back", new m.Reaction(messageId), reaction("")),
+            step(
+                "reaction and reply in one",
+                new m.Reaction(messageId, "\u{1f389}"),
+                { ...reaction("\u{1f389}"), context: { message_id: messageId } },
+                messageId,
+            ),
             step("one-time password", m.Template.OTP("otp_login", "en_US", "482915"), {
                 type: "template",
                 template: {
@@ -227,7 +233,11 @@ await run(({ https, token, number, secret, verify }, onMessage) => {
                 words("All that we have"),
             ),
             step("image", new m.Image(image.image.link, false, image.image.caption), image),
-            step("media by id", new m.Image(messages.mediaById.image.id, true, "By its id"), messages.mediaById),
+            step(
+                "media by id",
+                new m.Image(messages.mediaById.image.id, true, "By its id"),
+                messages.mediaById,
+            ),
             step("video", new m.Video(video.video.link, false, video.video.caption), video),
             step("audio", new m.Audio(audio.audio.link), audio),
             step("voice note", new m.Audio(audio.audio.link, false, true), {
