@@ -66,12 +66,19 @@ static int help_config(void)
     return 0;
 }
 
-static int load(struct options **options, const char *path)
+static bool wants_json(int argc, char **argv)
+{
+    return argc > 1 && strcmp(argv[1], "--json") == 0;
+}
+
+static int load(struct options **options, const char *path, int argc, char **argv)
 {
     struct config_error error = { .text = "" };
 
     if (options_load(options, path, &error) == STATUS_OK)
         return 0;
+    if (strcmp(argv[0], "doctor") == 0)
+        return doctor_refuse(error.text, wants_json(argc, argv));
     fprintf(stderr, "zajel-relay: %s\n", error.text);
     return 2;
 }
@@ -231,7 +238,7 @@ static int dispatch(struct options *o, int argc, char **argv)
         return 0;
     }
     if (strcmp(verb, "doctor") == 0)
-        return doctor_run(o, argc > 1 && strcmp(argv[1], "--json") == 0);
+        return doctor_run(o, wants_json(argc, argv));
     if (strcmp(verb, "send") == 0)
         return verb_send(o, argc, argv);
     if (strcmp(verb, "token") == 0)
@@ -263,7 +270,7 @@ int command_line_run(int argc, char **argv)
     }
     if (at == argc)
         return usage("which verb?");
-    if ((exit_code = load(&options, path)) != 0)
+    if ((exit_code = load(&options, path, argc - at, argv + at)) != 0)
         return exit_code;
     exit_code = dispatch(options, argc - at, argv + at);
     options_free(options);

@@ -2,137 +2,194 @@
 #include "sync/gateway/doctor.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 
 #include "sync/gateway/office.h"
-#include "sync/kit/certificate.h"
-#include "sync/kit/clock.h"
+#include "sync/kit/checkup.h"
 #include "sync/kit/control.h"
 #include "sync/kit/file.h"
 #include "sync/kit/json.h"
 #include "sync/protocol/status.h"
 
-#define CERTIFICATE_DAYS_MIN \
-    30 /* Renewing the server's certificate takes a visit to the centre, not to branches. */
+#define DAYS_WARN 30 /* Replacing the server's certificate takes a visit to the centre, not to branches. */
 #define FREE_BYTES_MIN (256u << 20)
+#define ANSWER_MS 5000u
+#define TOKEN_CODE 190 /* Graph's code of every trouble with an access token. */
 
-struct visit {
-    const struct settings *settings;
-    struct text lines;
-    struct json *findings;
-    bool well;
-};
-
-static void find(struct visit *v, bool ok, const char *what, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static void find(struct visit *v, bool ok, const char *what, const char *format, ...)
-{
-    struct json *finding = json_new_object();
-    char why[512];
-    va_list list;
-
-    va_start(list, format);
-    vsnprintf(why, sizeof why, format, list);
-    va_end(list);
-    v->well &= ok;
-    text_printf(&v->lines, "%-8s %-20s %s\n", ok ? "ok" : "TROUBLE", what, why);
-    if (json_set(finding, "check", json_new_string(slice_text(what))) != STATUS_OK ||
-        json_set(finding, "ok", json_new_bool(ok)) != STATUS_OK ||
-        json_set(finding, "why", json_new_string(slice_text(why))) != STATUS_OK) {
-        json_free(finding);
-        v->well = false;
-        return;
-    }
-    if (json_add(v->findings, finding) != STATUS_OK)
-        v->well = false;
-}
-
-static void look_at_secrets(struct visit *v, struct settings *s)
+static void look_at_secrets(struct checkup *c, struct settings *s)
 {
     struct config_error error;
-    int status = settings_secrets(s, &error);
 
-    find(v, status == STATUS_OK, "secrets", "%s", status == STATUS_OK ? "all can be read" : error.text);
-    find(v, s->number_count > 0, "numbers", "%zu [number ID] sections", s->number_count);
+    if (settings_secrets(s, &error) == STATUS_OK)
+        checkup_add(c, CHECKUP_OK, "secrets", NULL, "all can be read");
+    else
+        checkup_add(c, CHECKUP_FAIL, "secrets",
+                    "Write the secret into that file, readable by the gateway's user.", "%s", error.text);
+    checkup_add(c, s->number_count > 0 ? CHECKUP_OK : CHECKUP_FAIL, "numbers",
+                "Add a [number PHONE_NUMBER_ID] section with its access_token_file.", "%zu [number] sections",
+                s->number_count);
 }
 
-static void look_at_state(struct visit *v)
+static void look_at_certificate(struct checkup *c, const struct settings *s, const char *check,
+                                const char *certificate_name, const char *key_name)
 {
-    struct stat there;
-    uint64_t free_bytes = file_free_bytes(v->settings->state);
+    char *certificate = file_join(s->state, certificate_name), *key = file_join(s->state, key_name);
+    char name[128];
 
-    if (stat(v->settings->state, &there) != 0) {
-        find(v, false, "state", "%s is not there; make it with init", v->settings->state);
+    if (certificate && key)
+        checkup_certificate(c, check, certificate, key, DAYS_WARN, name);
+    free(certificate);
+    free(key);
+}
+
+/* --- WhatsApp --- */
+
+static void look_at_answer(struct checkup *c, const char *check, const struct settings_number *n, long status,
+                           struct slice body)
+{
+    struct json *answer = NULL;
+    struct slice message;
+    int64_t code;
+
+    (void)json_parse(body, &answer, NULL);
+    message = json_string(json_path(answer, "error.message"));
+    code = json_integer(json_path(answer, "error.code"), 0);
+    if (status == 200 && slice_is(json_string(json_get(answer, "id")), n->text))
+        checkup_add(c, CHECKUP_OK, check, NULL, "WhatsApp knows %s and takes its token", n->text);
+    else if (code == TOKEN_CODE || status == 401)
+        checkup_add(
+            c, CHECKUP_FAIL, check,
+            "Put a valid system user token into access_token_file, then SIGHUP the gateway: what is held goes "
+            "out.",
+            "WhatsApp refuses the token of %s (%" PRId64 ")", n->text, code);
+    else if (status >= 400 && status < 500)
+        checkup_add(
+            c, CHECKUP_FAIL, check,
+            "Compare the section's name with WhatsApp Manager's Phone number ID, and give the token's user "
+            "access to it.",
+            "WhatsApp does not show %s: HTTP %ld, %" PRId64 " %.*s", n->text, status, code,
+            (int)(message.length < 120 ? message.length : 120), (const char *)message.at);
+    else
+        checkup_add(c, CHECKUP_WARN, check,
+                    "Try again; if it stays, see WhatsApp's status page and api_base.",
+                    "HTTP %ld, not what WhatsApp would answer", status);
+    json_free(answer);
+}
+
+static void look_at_number(struct checkup *c, const struct settings *s, const struct settings_number *n)
+{
+    struct text url = { 0 }, header = { 0 }, body = { 0 };
+    char check[32], why[256] = "";
+    long status = 0;
+
+    snprintf(check, sizeof check, "number ..%.2s", n->text + (strlen(n->text) > 2 ? strlen(n->text) - 2 : 0));
+    text_printf(&url, "%s/%s/%s", s->api_base, s->api_version, n->text);
+    text_printf(&header, "Authorization: Bearer %.*s", (int)n->token.length, n->token.at);
+    if (!url.failed && !header.failed)
+        status = checkup_get(url.at, header.at, NULL, &body, why);
+    if (status)
+        look_at_answer(c, check, n, status, text_slice(&body));
+    else
+        checkup_add(c, CHECKUP_FAIL, check,
+                    "See the lines above about WhatsApp's name and TCP, and the proxy.", "no answer: %s",
+                    why);
+    text_wipe(&header);
+    text_free(&url);
+    text_free(&body);
+}
+
+static void look_at_whatsapp(struct checkup *c, const struct settings *s)
+{
+    struct checkup_host host;
+    struct text address = { 0 };
+
+    if (checkup_host(s->api_base, &host) != STATUS_OK) {
+        checkup_add(c, CHECKUP_FAIL, "name", "Correct [whatsapp] api_base.", "%s has no host", s->api_base);
         return;
     }
-    find(v, (there.st_mode & 077) == 0, "state", "%s has mode %04o", v->settings->state,
-         (unsigned)there.st_mode & 07777);
-    find(v, free_bytes >= FREE_BYTES_MIN, "disk", "%" PRIu64 " MB free", free_bytes >> 20);
+    if (checkup_name(c, "name", host.name, &address) && checkup_tcp(c, "tcp", address.at, host.port))
+        for (size_t i = 0; i < s->number_count; i++)
+            if (s->numbers[i].token.length)
+                look_at_number(c, s, &s->numbers[i]);
+    text_free(&address);
 }
 
-static void look_at_certificate(struct visit *v, const char *what, const char *certificate_name,
-                                const char *key_name)
+/* --- The running gateway --- */
+
+static void look_at_courier(struct checkup *c, const struct json *status)
 {
-    char *certificate_path = file_join(v->settings->state, certificate_name);
-    char *key_path = file_join(v->settings->state, key_name);
-    struct text certificate = { 0 }, key = { 0 };
-    struct certificate_facts facts;
-    int status = certificate_path && key_path ? STATUS_OK : STATUS_NO_MEMORY;
+    int64_t held = json_integer(json_path(status, "courier.held"), 0);
+    int64_t unrouted = json_integer(json_path(status, "webhooks.unrouted"), 0);
+    struct slice why = json_string(json_path(status, "courier.holds.0.why"));
 
-    if (status == STATUS_OK &&
-        (status = file_read(certificate_path, FILE_SECRET_BYTES_MAX, &certificate)) == STATUS_OK &&
-        (status = file_read(key_path, FILE_SECRET_BYTES_MAX, &key)) == STATUS_OK &&
-        (status = certificate_read(certificate.at, &facts)) == STATUS_OK)
-        status = certificate_check_key(certificate.at, key.at);
-    if (status != STATUS_OK) {
-        find(v, false, what, "%s and %s: %s", certificate_name, key_name, status_name(status));
-    } else {
-        int64_t days = (facts.until_s - clock_wall_ms() / 1000) / 86400;
-
-        find(v, days >= CERTIFICATE_DAYS_MIN, what, "%" PRId64 " days left", days);
-    }
-    text_wipe(&key);
-    text_free(&certificate);
-    free(certificate_path);
-    free(key_path);
+    checkup_add(c, held == 0 ? CHECKUP_OK : CHECKUP_FAIL, "held",
+                "Mend what WhatsApp names (token, payment, policy), then zajel-gateway courier release.",
+                "%" PRId64 " messages held %.*s", held, (int)(why.length < 120 ? why.length : 120),
+                (const char *)why.at);
+    checkup_add(c, CHECKUP_OK, "unknown", NULL, "%" PRId64 " messages whose outcome WhatsApp has not told",
+                json_integer(json_path(status, "courier.unknown"), 0));
+    checkup_add(c, unrouted == 0 ? CHECKUP_OK : CHECKUP_WARN, "unrouted",
+                "Give [routing] a default; these events are kept in the ledger.",
+                "%" PRId64 " events had no branch to go to", unrouted);
 }
 
-static void look_at_status(struct visit *v, const struct json *status)
+static void look_at_branches(struct checkup *c, const struct json *status)
 {
     const struct json *branches = json_get(status, "branches");
-    int64_t held = json_integer(json_path(status, "courier.held"), 0);
-    int64_t unknown = json_integer(json_path(status, "courier.unknown"), 0);
-    int64_t unrouted = json_integer(json_path(status, "webhooks.unrouted"), 0);
-    size_t clones = 0;
+    size_t clones = 0, up = 0, down = 0;
 
-    for (size_t i = 0; i < json_count(branches); i++)
-        clones += json_bool(json_get(json_at(branches, i), "clone_alarm"), false);
-    find(v, held == 0, "held", "%" PRId64 " messages wait for somebody to mend something", held);
-    find(v, true, "unknown", "%" PRId64 " messages whose outcome WhatsApp has not told", unknown);
-    find(v, unrouted == 0, "unrouted", "%" PRId64 " events had no branch to go to; see [routing]", unrouted);
-    find(v, clones == 0, "clones", "%zu branches whose identity two boxes seem to use", clones);
-    find(v, json_bool(json_path(status, "store.accepting"), false), "store", "%" PRId64 " bytes",
-         json_integer(json_path(status, "store.bytes"), 0));
+    for (size_t i = 0; i < json_count(branches); i++) {
+        const struct json *b = json_at(branches, i);
+
+        clones += json_bool(json_get(b, "clone_alarm"), false);
+        up += slice_is(json_string(json_get(b, "state")), "up");
+        down += slice_is(json_string(json_get(b, "state")), "down");
+    }
+    checkup_add(c, down == 0 ? CHECKUP_OK : CHECKUP_WARN, "hello",
+                "Run zajel-relay doctor at a branch that is down; zajel-gateway branch list names them.",
+                "%zu of %zu branches greeted and are up, %zu are down", up, json_count(branches), down);
+    if (clones)
+        checkup_add(c, CHECKUP_FAIL, "clones", "Find the second box; revoke the branch if it is not yours.",
+                    "%zu branches whose identity two boxes seem to use", clones);
 }
 
-static void look_at_daemon(struct visit *v)
+static void look_at_status(struct checkup *c, const struct json *status)
 {
-    static const char *const argv[] = { "status" };
-    char *path = file_join(v->settings->state, OFFICE_CONTROL);
+    bool accepting = json_bool(json_path(status, "store.accepting"), false);
+
+    checkup_add(c, accepting ? CHECKUP_OK : CHECKUP_FAIL, "accepting",
+                "Free disk space or raise the ledger's quota; branches keep what they have meanwhile.",
+                "%" PRId64 " MB of %" PRId64 " MB used",
+                json_integer(json_path(status, "store.bytes"), 0) >> 20,
+                json_integer(json_path(status, "store.quota_bytes"), 0) >> 20);
+    look_at_branches(c, status);
+    look_at_courier(c, status);
+}
+
+static void look_at_daemon(struct checkup *c, const struct settings *s)
+{
+    static const char *const argv[] = { "status", NULL };
+    char *path = file_join(s->state, OFFICE_CONTROL);
     struct text answer = { 0 };
     struct json *status = NULL;
     int code = 1;
-    int asked =
-        path ? control_request(path, 1, argv, slice_of(NULL, 0), 5000, &code, &answer) : STATUS_NO_MEMORY;
+    int asked = path ? control_request(path, 1, argv, slice_of(NULL, 0), ANSWER_MS, &code, &answer)
+                     : STATUS_NO_MEMORY;
 
-    if (asked != STATUS_OK || code != 0 || json_parse(text_slice(&answer), &status, NULL) != STATUS_OK)
-        find(v, false, "gateway", "does not run, or does not answer: %s", status_name(asked));
+    if (asked == STATUS_UNAVAILABLE)
+        checkup_add(c, CHECKUP_FAIL, "daemon", "Start it: systemctl start zajel-gateway, then see its log.",
+                    "no gateway runs with %s", s->state);
+    else if (asked != STATUS_OK || code != 0 || json_parse(text_slice(&answer), &status, NULL) != STATUS_OK)
+        checkup_add(c, CHECKUP_FAIL, "daemon",
+                    "Run the doctor as root; if it still says so, see the log and restart.",
+                    "the gateway cannot tell its state: %s", status_name(asked));
     else
-        look_at_status(v, status);
+        checkup_add(c, CHECKUP_OK, "daemon", NULL, "the gateway runs, up %" PRId64 " s",
+                    json_integer(json_get(status, "uptime_s"), 0));
+    if (status)
+        look_at_status(c, status);
     json_free(status);
     text_free(&answer);
     free(path);
@@ -140,18 +197,32 @@ static void look_at_daemon(struct visit *v)
 
 bool doctor_look(struct settings *s, bool json, struct text *out)
 {
-    struct visit v = { .settings = s, .findings = json_new_array(), .well = true };
+    struct checkup *c;
+    bool is_well;
 
-    look_at_secrets(&v, s);
-    look_at_state(&v);
-    look_at_certificate(&v, "certificate authority", OFFICE_CA_CERTIFICATE, OFFICE_CA_KEY);
-    look_at_certificate(&v, "server certificate", OFFICE_SERVER_CERTIFICATE, OFFICE_SERVER_KEY);
-    look_at_daemon(&v);
-    if (json && json_write(v.findings, out) == STATUS_OK)
-        text_puts(out, "\n");
-    else
-        text_add(out, text_slice(&v.lines));
-    text_free(&v.lines);
-    json_free(v.findings);
-    return v.well;
+    if (checkup_open(&c) != STATUS_OK)
+        return false;
+    checkup_add(c, CHECKUP_OK, "configuration", NULL, "read; links come to %s", s->sync_url);
+    look_at_secrets(c, s);
+    checkup_store(c, s->state, "ledger.db", FREE_BYTES_MIN);
+    checkup_clock(c);
+    look_at_certificate(c, s, "ca certificate", OFFICE_CA_CERTIFICATE, OFFICE_CA_KEY);
+    look_at_certificate(c, s, "certificate", OFFICE_SERVER_CERTIFICATE, OFFICE_SERVER_KEY);
+    look_at_whatsapp(c, s);
+    look_at_daemon(c, s);
+    is_well = checkup_write(c, json, out);
+    checkup_close(c);
+    return is_well;
+}
+
+void doctor_refuse(const char *why, bool json, struct text *out)
+{
+    struct checkup *c;
+
+    if (checkup_open(&c) != STATUS_OK)
+        return;
+    checkup_add(c, CHECKUP_FAIL, "configuration",
+                "Correct this line; zajel-gateway --help-config lists every key.", "%s", why);
+    (void)checkup_write(c, json, out);
+    checkup_close(c);
 }

@@ -227,6 +227,16 @@ static int verb_doctor(struct settings *s, bool json)
     return code;
 }
 
+static int refuse_doctor(const struct config_error *error, bool json)
+{
+    struct text out = { 0 };
+
+    doctor_refuse(error->text, json, &out);
+    print(stdout, &out);
+    text_free(&out);
+    return FAILED;
+}
+
 static int need_secrets(struct settings *s)
 {
     struct config_error error;
@@ -321,6 +331,8 @@ int verbs_run(int argc, const char *const *argv)
     if (argc < 1 || argv[0][0] == '-')
         return complain_of_usage();
     if (settings_load(&settings, path, &error) != STATUS_OK) {
+        if (strcmp(argv[0], "doctor") == 0)
+            return refuse_doctor(&error, argc == 2 && strcmp(argv[1], "--json") == 0);
         fprintf(stderr, "zajel-gateway: %s\n", error.text);
         return USAGE;
     }

@@ -443,6 +443,14 @@ static bool fetch_set_rules(struct fetch *f, uint64_t timeout_ms)
            curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, connect) == CURLE_OK;
 }
 
+static bool fetch_set_identity(struct fetch *f, const struct fetch_identity *identity)
+{
+    return !identity || (curl_easy_setopt(f->easy, CURLOPT_CAINFO, identity->ca_file) == CURLE_OK &&
+                         curl_easy_setopt(f->easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+                         curl_easy_setopt(f->easy, CURLOPT_SSLCERT, identity->certificate_file) == CURLE_OK &&
+                         curl_easy_setopt(f->easy, CURLOPT_SSLKEY, identity->key_file) == CURLE_OK);
+}
+
 static bool fetch_set_callbacks(struct fetch *f)
 {
     return curl_easy_setopt(f->easy, CURLOPT_PRIVATE, f) == CURLE_OK &&
@@ -468,7 +476,7 @@ static int fetch_set_up(struct fetch *f, const struct fetch_request *request)
         (status = fetch_set_headers(f, request->headers)) != STATUS_OK)
         return status;
     if (!fetch_set_rules(f, request->timeout_ms) || !fetch_set_callbacks(f) ||
-        !fetch_set_method(f, request->method) ||
+        !fetch_set_identity(f, request->identity) || !fetch_set_method(f, request->method) ||
         curl_easy_setopt(f->easy, CURLOPT_CURLU, f->url) != CURLE_OK ||
         curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers) != CURLE_OK)
         return STATUS_NO_MEMORY;

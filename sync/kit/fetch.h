@@ -31,6 +31,12 @@ struct fetch_result {
     const char *why;         /* For logs: curl's words; never a body. "" when answered. */
 };
 
+/* For servers with a CA of their own, and a client certificate: PEM files. */
+struct fetch_identity {
+    const char *ca_file; /* Nothing else is trusted. */
+    const char *certificate_file, *key_file;
+};
+
 struct fetch_request {
     const char *method;         /* GET, POST, DELETE */
     const char *url;            /* http only on loopback: else STATUS_INVALID. */
@@ -39,6 +45,7 @@ struct fetch_request {
     struct slice body;
     uint64_t timeout_ms;   /* From the start to the whole answer; time in which the body is held counts. */
     size_t body_bytes_max; /* Of the answer. */
+    const struct fetch_identity *identity; /* NULL: none is shown, and the system's CAs are trusted. */
     /* Held: the connection is made and the head is sent, but no body byte before fetch_release(). `ready`
      * (may be NULL: release right away) is called when the body is wanted: journal, commit, then release. At
      * most once; never for a request without a body; never called from fetch_start(). */

@@ -132,6 +132,28 @@ static bool may_send(const struct sandbox *s, const struct http_request *r, stru
     return false;
 }
 
+/* GET /vN.N/PHONE_NUMBER_ID: what a doctor asks. */
+static bool is_profile(const struct http_request *r)
+{
+    struct slice id, edge;
+
+    return graph_path(http_path(r), &id, &edge) && edge.length == 0 && strcmp(http_method(r), "GET") == 0;
+}
+
+static bool is_send(const struct http_request *r, struct slice edge, struct graph_error *error)
+{
+    if (!slice_is(edge, "messages")) {
+        graph_error_set(error, 404, 100, "Invalid parameter",
+                        "There is nothing at this path; POST /vN.N/PHONE_NUMBER_ID/messages is");
+        return false;
+    }
+    if (strcmp(http_method(r), "POST") != 0) {
+        graph_error_set(error, 400, 100, "Invalid parameter", "messages is for POST");
+        return false;
+    }
+    return true;
+}
+
 static bool check_head(const struct sandbox *s, const struct http_request *r,
                        const struct sandbox_number **number, struct graph_error *error)
 {
@@ -144,15 +166,8 @@ static bool check_head(const struct sandbox *s, const struct http_request *r,
     }
     if (!may_send(s, r, error))
         return false;
-    if (!slice_is(edge, "messages")) {
-        graph_error_set(error, 404, 100, "Invalid parameter",
-                        "There is nothing at this path; POST /vN.N/PHONE_NUMBER_ID/messages is");
+    if (!is_profile(r) && !is_send(r, edge, error))
         return false;
-    }
-    if (strcmp(http_method(r), "POST") != 0) {
-        graph_error_set(error, 400, 100, "Invalid parameter", "messages is for POST");
-        return false;
-    }
     *number = sandbox_settings_number(s->settings, id);
     if (!*number) {
         graph_error_set(error, 400, 33, "Parameter value is not valid",
@@ -298,6 +313,23 @@ static void take_and_answer(struct sandbox *s, struct http_request *r, const str
     text_free(&body);
 }
 
+static void answer_profile(struct http_request *r, const struct sandbox_number *number)
+{
+    struct json *profile = json_new_object();
+    struct text body = { 0 };
+    int failed = json_set(profile, "verified_name", json_new_string(slice_text("Practice")));
+
+    failed |= json_set(profile, "display_phone_number", json_new_string(slice_text(number->display)));
+    failed |= json_set(profile, "quality_rating", json_new_string(slice_text("GREEN")));
+    failed |= json_set(profile, "id", json_new_string(slice_text(number->id)));
+    if (!failed && json_write(profile, &body) == STATUS_OK)
+        answer_json(r, 200, &body);
+    else
+        http_reset(r);
+    json_free(profile);
+    text_free(&body);
+}
+
 bool cloud_handle(struct sandbox *s, struct http_request *r)
 {
     const struct sandbox_number *number;
@@ -308,7 +340,11 @@ bool cloud_handle(struct sandbox *s, struct http_request *r)
 
     if (!graph_path(http_path(r), &id, &edge))
         return false;
-    if (check_head(s, r, &number, &error) && parse(r, &tree, &send, &error))
+    if (!check_head(s, r, &number, &error))
+        cloud_refuse(r, &error);
+    else if (is_profile(r))
+        answer_profile(r, number);
+    else if (parse(r, &tree, &send, &error))
         take_and_answer(s, r, number, &send);
     else
         cloud_refuse(r, &error);
