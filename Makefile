@@ -55,6 +55,8 @@ libcmocka-dev        unit tests
 zlib1g-dev           the sample of traffic in the tests
 python3:python3      tests of the daemons
 npm:npm              tests with clients from npm
+chromium:chromium    tests of the pages
+chromium-driver:chromedriver the way to drive that browser
 endef
 
 define LINT_PACKAGES

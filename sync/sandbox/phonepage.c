@@ -14,6 +14,7 @@
 EMBED_DECLARE(phone_html);
 EMBED_DECLARE(phone_js);
 EMBED_DECLARE(phone_css);
+EMBED_DECLARE(phone_svg);
 
 #define LIMIT_DEFAULT 1000u
 #define LIMIT_MAX 10000u
@@ -387,20 +388,22 @@ static void show_css(struct sandbox *s, struct http_request *r)
     answer(r, "text/css; charset=utf-8", slice_of(embed_phone_css, embed_phone_css_size));
 }
 
+static void show_icon(struct sandbox *s, struct http_request *r)
+{
+    (void)s;
+    answer(r, "image/svg+xml", slice_of(embed_phone_svg, embed_phone_svg_size));
+}
+
 static const struct {
     const char *path;
     void (*get)(struct sandbox *s, struct http_request *r);
     void (*post)(struct sandbox *s, struct http_request *r);
 } paths[] = {
-    { "/", show_html, NULL },
-    { "/phone.js", show_js, NULL },
-    { "/phone.css", show_css, NULL },
-    { "/phones", show_phones, NULL },
-    { "/received", show_received, NULL },
-    { "/webhook-raw", NULL, post_raw },
-    { "/hook/received", show_hook, NULL },
-    { "/link", show_link, set_link },
-    { "/control", show_control, set_control },
+    { "/", show_html, NULL },           { "/phone.js", show_js, NULL },
+    { "/phone.css", show_css, NULL },   { "/phone.svg", show_icon, NULL },
+    { "/phones", show_phones, NULL },   { "/received", show_received, NULL },
+    { "/webhook-raw", NULL, post_raw }, { "/hook/received", show_hook, NULL },
+    { "/link", show_link, set_link },   { "/control", show_control, set_control },
 };
 
 /* "/phone/NUMBER/messages" */
