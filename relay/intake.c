@@ -363,6 +363,7 @@ static int intake_listen(struct intake *i, const struct options_address *address
                                     .key_file = is_tls ? o->api_key_file : NULL,
                                     .body_bytes_max = (size_t)o->request_bytes_max,
                                     .connections_max = o->connections_max,
+                                    .per_address_max = o->connections_per_address_max,
                                     .timeout_s = TIMEOUT_S,
                                     .request = intake_note,
                                     .owner = i };

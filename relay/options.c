@@ -57,6 +57,13 @@ static const struct config_key keys[] = {
       .most = 10000,
       .help = "Open connections of programs; further ones wait." },
     { .section = "api",
+      .key = "connections_per_address_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "256",
+      .least = 1,
+      .most = 10000,
+      .help = "Of them, from one address other than 127.0.0.1 and ::1; no limit behind a proxy." },
+    { .section = "api",
       .key = "webhook_url",
       .type = CONFIG_TEXT,
       .help = "Where statuses and customers' messages go; without it they are kept in the history only." },
@@ -220,6 +227,8 @@ static int read_api(struct options *o, struct config_error *error)
     if (o->api_tls.is_on && !has_tls)
         return config_complain(c, "api", "listen_tls", "needs tls_certificate_file and tls_key_file", error);
     o->connections_max = (unsigned)config_number(c, "api", "connections_max");
+    if (!o->api_behind_proxy)
+        o->connections_per_address_max = (unsigned)config_number(c, "api", "connections_per_address_max");
     o->webhook_url = config_text(c, "api", "webhook_url");
     o->webhook_parallel = (unsigned)config_number(c, "api", "webhook_parallel");
     if (o->webhook_url && fetch_check_url(o->webhook_url) != STATUS_OK)

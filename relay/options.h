@@ -26,7 +26,7 @@ struct options {
     const char *uplink_url; /* NULL: no link. */
     const char *uplink_ca_file, *uplink_certificate_file, *uplink_key_file;
     uint64_t request_bytes_max;
-    unsigned connections_max;
+    unsigned connections_max, connections_per_address_max; /* 0: all may be one address's. */
     uint64_t reserve_bytes;
     struct branch_options rules; /* What the branch decides by; its quota too. */
 };

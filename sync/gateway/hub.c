@@ -14,6 +14,8 @@
 #define HUB_FRAMES_A_TURN 64u /* Some thousand rows: what one commit may hold without making others wait. */
 #define HUB_LINKS_A_BRANCH 3u /* The one in use, one tried beside it, one not yet noticed as dead. */
 #define HUB_RENEW_MS_MIN 3600000u /* A box that claims the impossible may not make us renumber all day. */
+#define HUB_LINES_MAX 20u /* Said of one branch in the time below: a link that fails every six seconds. */
+#define HUB_LINES_MS 60000u
 /* A frame holds at most 32,768 rows (of a byte and its head): more actions than this are a session that never
  * ends by itself, a fault of ours. */
 #define HUB_STEPS_A_PUMP 100000u
@@ -59,15 +61,57 @@ static struct hub_branch *branch_of(struct hub *h, uint32_t number)
     return &h->branches[number - 1];
 }
 
+/* --- Saying --- */
+
+static bool may_say(struct hub_voice *v, const char *branch)
+{
+    uint64_t now_ms = loop_now_ms();
+    char quoted[96];
+
+    if (now_ms - v->since_ms >= HUB_LINES_MS) {
+        if (v->muted)
+            log_event(LOG_LEVEL_WARNING, "log_muted", "branch=%s lines=%u",
+                      log_quote(slice_text(branch), quoted, sizeof quoted), v->muted);
+        *v = (struct hub_voice){ .since_ms = now_ms };
+    }
+    if (v->lines >= HUB_LINES_MAX) {
+        v->muted++;
+        return false;
+    }
+    v->lines++;
+    return true;
+}
+
+static const char *branch_name(const struct hub_link *k)
+{
+    return ledger_branch(k->hub->ledger, k->branch)->id;
+}
+
+/* Whether a line about the branch of this link may be logged. */
+static bool may_say_of(const struct hub_link *k)
+{
+    return may_say(&k->hub->branches[k->branch - 1].voice, branch_name(k));
+}
+
+static void say_closed(const struct hub_link *k, uint16_t code, const char *why)
+{
+    char quoted[96];
+
+    if (may_say_of(k))
+        log_event(LOG_LEVEL_WARNING, "link_closed", "branch=%s code=%u why=%s", branch_name(k), code,
+                  log_quote(slice_text(why), quoted, sizeof quoted));
+}
+
 /* --- Links come and go --- */
 
-static void *refuse_peer(struct hub *h, const char *peer, const char *why)
+static void *refuse_peer(struct hub *h, struct hub_branch *b, const char *peer, const char *why)
 {
     char quoted[96];
 
     h->totals.refused_total++;
-    log_event(LOG_LEVEL_WARNING, "link_refused", "branch=%s why=%s",
-              log_quote(slice_text(peer), quoted, sizeof quoted), why);
+    if (may_say(b ? &b->voice : &h->unknown, peer))
+        log_event(LOG_LEVEL_WARNING, "link_refused", "branch=%s why=%s",
+                  log_quote(slice_text(peer), quoted, sizeof quoted), why);
     return NULL;
 }
 
@@ -80,17 +124,17 @@ static void *hub_admit(void *owner, const char *peer, const uint8_t fingerprint[
     struct hub_link *k;
 
     if (!b)
-        return refuse_peer(h, peer, "unknown_branch");
+        return refuse_peer(h, NULL, peer, "unknown_branch");
     if (b->revoked)
-        return refuse_peer(h, peer, "revoked");
+        return refuse_peer(h, state, peer, "revoked");
     if (!b->certified || memcmp(b->fingerprint, fingerprint, sizeof b->fingerprint) != 0)
-        return refuse_peer(h, peer, "other_certificate");
+        return refuse_peer(h, state, peer, "other_certificate");
     if (certificate_until_s < clock_wall_ms() / 1000)
-        return refuse_peer(h, peer, "certificate_expired");
+        return refuse_peer(h, state, peer, "certificate_expired");
     if (!state || state->links >= HUB_LINKS_A_BRANCH)
-        return refuse_peer(h, peer, "too_many_links");
+        return refuse_peer(h, state, peer, "too_many_links");
     if (!(k = hub_link_open(h, b->number)))
-        return refuse_peer(h, peer, "no_memory");
+        return refuse_peer(h, state, peer, "no_memory");
     k->options = settings_branch(h->settings, b->id);
     k->next = h->links;
     k->place = &h->links;
@@ -138,9 +182,11 @@ static void hub_down(void *owner, struct link *link, uint16_t close_code, const 
         h->totals.links--;
     if (b->link == k) {
         b->link = NULL;
-        log_event(LOG_LEVEL_INFO, "link_down", "branch=%s code=%u why=%s",
-                  ledger_branch(h->ledger, k->branch)->id, close_code,
-                  log_quote(slice_text(why ? why : ""), quoted, sizeof quoted));
+        if (may_say_of(k))
+            log_event(LOG_LEVEL_INFO, "link_down", "branch=%s code=%u why=%s", branch_name(k), close_code,
+                      log_quote(slice_text(why), quoted, sizeof quoted));
+    } else if (!k->closing) {
+        say_closed(k, close_code, why); /* It never said who it is; or lws found its frames no WebSocket's. */
     }
     b->links--;
     k->link = NULL;
@@ -278,8 +324,8 @@ static int greet(struct hub_link *k, const struct session_hello *hello, uint64_t
     status = ledger_branch_hello(h->ledger, k->branch, hello->store_id, hello->boot_counter, now_s);
     if (status == STATUS_OK)
         status = welcome(k, hello, now_ms);
-    if (status == STATUS_OK)
-        log_event(LOG_LEVEL_INFO, "link_up", "branch=%s", ledger_branch(h->ledger, k->branch)->id);
+    if (status == STATUS_OK && may_say_of(k))
+        log_event(LOG_LEVEL_INFO, "link_up", "branch=%s", branch_name(k));
     return status;
 }
 
@@ -348,8 +394,7 @@ static int act(struct hub_link *k, const struct session_action *action, uint64_t
     case ACTION_ALIVE: k->silent = false; return STATUS_OK;
     case ACTION_CLOSE:
         if (action->reason != SESSION_REASON_SILENT)
-            log_event(LOG_LEVEL_WARNING, "link_closed", "branch=%s why=%s",
-                      ledger_branch(h->ledger, k->branch)->id, session_reason_name(action->reason));
+            say_closed(k, session_close_code(action->reason), session_reason_name(action->reason));
         hang_up(k, session_close_code(action->reason), session_reason_name(action->reason));
         return STATUS_OK;
     }
@@ -402,8 +447,9 @@ static void take_frames(struct hub_link *k, uint64_t now_ms, int64_t now_s)
         return;
     h->arrivals->count = before;
     k->broken = true;
-    log_event(status == STATUS_BUSY ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "link_dropped", "branch=%s why=%s",
-              ledger_branch(h->ledger, k->branch)->id, status_name(status));
+    if (may_say_of(k))
+        log_event(status == STATUS_BUSY ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "link_dropped",
+                  "branch=%s why=%s", branch_name(k), status_name(status));
 }
 
 void hub_take(struct hub *h, struct arrivals *arrivals, uint64_t now_ms, int64_t now_s)
@@ -573,6 +619,7 @@ int hub_open(struct hub **out, const struct hub_options *options, struct ledger 
         .client_ca_file = options->client_ca_file,
         .message_bytes_max = SESSION_FRAME_BYTES_MAX,
         .links_max = options->settings->links_max,
+        .strangers_per_address_max = options->settings->strangers_per_address_max,
         .events = &hub_events,
         .owner = h,
     };

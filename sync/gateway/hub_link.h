@@ -49,7 +49,14 @@ struct hub_link {
     struct heap_node due;
 };
 
+/* How much was said of a branch lately: a mad box must not fill the log. */
+struct hub_voice {
+    uint64_t since_ms;
+    unsigned lines, muted;
+};
+
 struct hub_branch {
+    struct hub_voice voice;
     struct hub_link *link; /* The one that said hello, and is used. */
     unsigned links;        /* All of them. */
     uint64_t took_in_turn;
@@ -79,6 +86,7 @@ struct hub {
     uint64_t renewed_ms;
     bool renew_wanted;
     struct hub_totals totals;
+    struct hub_voice unknown; /* Of certificates that are of no branch. */
 };
 
 struct hub_link *hub_link_open(struct hub *h, uint32_t branch); /* NULL: out of memory. */

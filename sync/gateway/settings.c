@@ -47,6 +47,15 @@ static const struct config_key keys[] = {
       .least = 1,
       .most = 100000,
       .help = "How many links may be open at a time." },
+    { .section = "sync",
+      .key = "strangers_per_address_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "64",
+      .least = 1,
+      .most = 128,
+      .help =
+          "How many connections of one address, other than 127.0.0.1 and ::1, may be on their way to a link; "
+          "128 may in all. Links do not count." },
     { .section = "whatsapp",
       .key = "api_base",
       .type = CONFIG_TEXT,
@@ -138,6 +147,15 @@ static const struct config_key keys[] = {
       .type = CONFIG_BOOL,
       .fallback = "no",
       .help = "A proxy in front ends TLS: plain HTTP is then allowed off loopback." },
+    { .section = "webhook",
+      .key = "connections_per_address_max",
+      .type = CONFIG_NUMBER,
+      .fallback = "128",
+      .least = 1,
+      .most = 256,
+      .help =
+          "Open connections of one address other than 127.0.0.1 and ::1, of 256 in all; no limit behind a "
+          "proxy." },
     { .section = "board",
       .key = "listen",
       .type = CONFIG_ADDRESS,
@@ -390,6 +408,10 @@ static int read_all(struct settings *s, struct config_error *error)
     s->store_bytes_max = (uint64_t)config_number(s->config, "limits", "store_bytes_max");
     s->reserve_bytes = (uint64_t)config_number(s->config, "limits", "reserve_bytes");
     s->links_max = (unsigned)config_number(s->config, "sync", "links_max");
+    s->strangers_per_address_max = (unsigned)config_number(s->config, "sync", "strangers_per_address_max");
+    if (!config_bool(s->config, "webhook", "behind_proxy"))
+        s->webhooks_per_address_max =
+            (unsigned)config_number(s->config, "webhook", "connections_per_address_max");
     if (s->store_bytes_max && s->store_bytes_max < (1 << 20))
         return complain(s, "limits", "store_bytes_max", "is less than 1048576, a ledger's least", error);
     if ((status = read_listen(s, "sync", false, &s->sync, error)) != STATUS_OK ||

@@ -38,7 +38,8 @@ struct settings {
     struct settings_listen sync, webhook, board;
     const char *sync_url;
     char sync_host[256]; /* Of the url: a name in the server's certificate. */
-    unsigned links_max;
+    unsigned links_max, strangers_per_address_max;
+    unsigned webhooks_per_address_max; /* Connections; 0: no limit. */
     const char *api_base, *api_version;
     uint64_t timeout_ms;
     unsigned connections;

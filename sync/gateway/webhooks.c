@@ -119,6 +119,7 @@ int webhooks_open(struct webhooks **out, struct loop *loop, const struct setting
         .key_file = settings->webhook.key_file,
         .body_bytes_max = BODY_BYTES_MAX,
         .connections_max = CONNECTIONS_MAX,
+        .per_address_max = settings->webhooks_per_address_max,
         .timeout_s = TIMEOUT_S,
         .request = webhooks_request,
         .owner = w,

@@ -19,16 +19,16 @@
 #define CONTROL_CALLS_MAX 16u                /* People and scripts on one machine. */
 #define CONTROL_ARGUMENTS_MAX 64u            /* The longest verb has some ten. */
 #define CONTROL_READ_BYTES 65536u            /* A look at one connection. */
-#define CONTROL_REQUEST_MS_MAX 5000u         /* A request that takes longer may be dropped for a newcomer. */
+#define CONTROL_PATIENCE_MS 5000u            /* Who sends or reads slower may be dropped for a newcomer. */
 #define CONTROL_ANSWER_BYTES_MAX (64u << 20) /* A list of a full queue. */
 #define CONTROL_HEADER_BYTES 5u              /* Of an answer. */
 
 struct control_call {
     struct control_server *server;
     struct control_call *next, **place;
-    int fd; /* -1: the caller has gone, and the answer is still owed to nobody. */
-    uint64_t since_ms;
-    bool handled; /* The whole request is there and its handler has been called. */
+    int fd;            /* -1: the caller has gone, and the answer is still owed to nobody. */
+    uint64_t since_ms; /* Its caller has been due for so long: to send, or to read its answer. */
+    bool handled;      /* The whole request is there and its handler has been called. */
     bool answered;
     struct text request; /* The length too. */
     struct text answer;
@@ -110,6 +110,7 @@ void control_answer(struct control_call *call, int exit_code, struct slice text)
         call_free(call);
         return;
     }
+    call->since_ms = loop_now_ms();
     writer_u8(&w, (uint8_t)exit_code);
     writer_u32(&w, (uint32_t)text.length);
     text_add(&call->answer, writer_slice(&w));
@@ -202,14 +203,14 @@ static bool peer_may_call(int fd)
            (peer.uid == geteuid() || peer.uid == 0);
 }
 
-/* Full of callers that do not finish their requests: one of them goes. */
+/* Full of callers that neither finish their requests nor read their answers: one of them goes. */
 static void control_make_room(struct control_server *s)
 {
     uint64_t now_ms = loop_now_ms();
 
     for (struct control_call *call = s->calls; call && s->call_count >= CONTROL_CALLS_MAX;
          call = call->next) {
-        if (!call->handled && now_ms - call->since_ms > CONTROL_REQUEST_MS_MAX) {
+        if ((!call->handled || call->answered) && now_ms - call->since_ms > CONTROL_PATIENCE_MS) {
             call_free(call);
             return;
         }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/kit/http.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +12,9 @@
 
 #include <microhttpd.h>
 
+#include "sync/kit/crowd.h"
 #include "sync/kit/file.h"
+#include "sync/kit/http_socket.h"
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
 
@@ -27,11 +25,15 @@
 #define PEM_BYTES_MAX (256u << 10)    /* A long chain is 20 KB. */
 #define NAME_BYTES_MAX 64u            /* Of a header in an answer. */
 #define CLOSE_ROUNDS_MAX 16u          /* The library sends the last answers in two. */
+#define BODIES_MAX 32u                /* Unfinished bodies held in all, counted as the largest. */
+#define WAITED_MS_MIN 1000u /* Honest clients on loopback need none, over the internet half of it. */
+#define FULL_LOOK_MS 100u   /* Somebody may have kept us waiting long enough by then. */
 
 /* While a TLS handshake waits for its client the library asks to be run again at once, for ever. After so
  * many runs in which nothing happened it is run at this distance instead. */
 #define IDLE_RUNS_MAX 4u
 #define IDLE_WAIT_MS 2u
+#define WAIT_FOR_EVER_MS 3600000u /* As good as: then the library is asked once more. */
 
 TAILQ_HEAD(request_list, http_request);
 
@@ -43,15 +45,25 @@ struct http_server {
     struct text certificate, key;
     struct request_list waiting; /* Handed over and suspended. */
     struct request_list waking;  /* Suspended, to be resumed before the next run. */
-    unsigned connections;
+    struct crowd crowd;          /* Connections; the library keeps one only while it is in here. */
+    unsigned leaving;            /* Of them, those that were shut and are not closed yet. */
+    size_t body_bytes;           /* Held for all requests together. */
     unsigned idle_runs;
-    uint16_t port;
     bool tls, running, closing;
+};
+
+struct connection {
+    struct crowd_member member; /* First: the crowd hands back its address. */
+    struct MHD_Connection *connection;
+    struct http_request *request; /* NULL: none has begun. */
+    bool shut;
+    char peer[HTTP_SOCKET_PEER_ROOM];
 };
 
 struct http_request {
     TAILQ_ENTRY(http_request) link; /* In waiting or waking, while suspended. */
     struct http_server *server;
+    struct connection *holder;
     struct MHD_Connection *connection;
     struct MHD_Response *response; /* From the answer until the library has it. */
     struct http_stream *stream;
@@ -61,7 +73,6 @@ struct http_request {
     void *data;
     unsigned status;
     bool begun, too_large, delivered, handed_over, answered, suspended, waking;
-    char peer[INET6_ADDRSTRLEN];
 };
 
 /* Held by its owner and by the library's response, each until it is done with it. */
@@ -72,6 +83,74 @@ struct http_stream {
     unsigned holders;
     bool closed;
 };
+
+/* --- Making room ------------------------------------------------------------------------------ */
+
+static void request_forget_body(struct http_request *r)
+{
+    r->server->body_bytes -= r->body.length;
+    text_free(&r->body);
+}
+
+/* Nobody is hung up on while he waits for us, or listens to a stream. */
+static bool connection_may_go(const struct crowd_member *m)
+{
+    const struct connection *c = (const void *)m;
+
+    if (c->shut || !c->request || !c->request->delivered)
+        return !c->shut;
+    return c->request->answered && !c->request->stream;
+}
+
+static bool connection_holds_body(const struct crowd_member *m)
+{
+    const struct connection *c = (const void *)m;
+
+    return connection_may_go(m) && c->request && c->request->body.length > 0;
+}
+
+/* The library then reads its end and closes it. */
+static void connection_shut(struct http_server *s, struct connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    c->shut = true;
+    s->leaving++;
+    if (c->request)
+        request_forget_body(c->request);
+    if (info)
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
+}
+
+static bool server_is_full(const struct http_server *s)
+{
+    return s->crowd.count - s->leaving >= s->options.connections_max;
+}
+
+/* Connections that ask for nothing, or ask too slowly, must not keep others out: when all are taken, one in
+ * eight goes, those first that have kept us waiting longest. */
+static void server_make_room(struct http_server *s)
+{
+    unsigned wanted = s->options.connections_max - s->options.connections_max / 8;
+    struct crowd_member *m;
+
+    if (!server_is_full(s))
+        return;
+    while (s->crowd.count - s->leaving >= wanted &&
+           (m = crowd_oldest(&s->crowd, loop_now_ms(), WAITED_MS_MIN, connection_may_go)))
+        connection_shut(s, (struct connection *)m);
+}
+
+/* Bodies come before anybody knows who sends them. */
+static void server_bound_bodies(struct http_server *s)
+{
+    struct crowd_member *m;
+
+    while (s->body_bytes > BODIES_MAX * s->options.body_bytes_max &&
+           (m = crowd_oldest(&s->crowd, loop_now_ms(), 0, connection_holds_body)))
+        connection_shut(s, (struct connection *)m);
+}
 
 /* --- Suspending and resuming ---------------------------------------------------------------------- */
 
@@ -102,12 +181,12 @@ static void server_arm(struct http_server *s)
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 
     if (TAILQ_EMPTY(&s->waking)) {
-        if (MHD_get_timeout(s->daemon, &wait_ms) != MHD_YES) {
-            loop_timer_set(&s->timer, UINT64_MAX);
-            return;
-        }
+        if (MHD_get_timeout(s->daemon, &wait_ms) != MHD_YES)
+            wait_ms = WAIT_FOR_EVER_MS;
         if (wait_ms == 0 && s->idle_runs >= IDLE_RUNS_MAX)
             wait_ms = IDLE_WAIT_MS;
+        if (wait_ms > FULL_LOOK_MS && server_is_full(s))
+            wait_ms = FULL_LOOK_MS;
     }
     loop_timer_set(&s->timer, loop_now_ms() + wait_ms);
 }
@@ -125,6 +204,7 @@ static void server_run(struct http_server *s)
     s->running = true;
     (void)MHD_run(s->daemon);
     s->running = false;
+    server_make_room(s);
     server_arm(s);
 }
 
@@ -187,34 +267,24 @@ static void request_check_head(struct http_request *r)
         r->too_large = strtoull(h.length, NULL, 10) > r->server->options.body_bytes_max;
 }
 
-static void request_find_peer(struct http_request *r)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    const struct sockaddr_in *four = (const void *)address;
-    const struct sockaddr_in6 *six = (const void *)address;
-
-    if (address && address->sa_family == AF_INET)
-        (void)inet_ntop(AF_INET, &four->sin_addr, r->peer, sizeof r->peer);
-    else if (address && address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-        (void)inet_ntop(AF_INET, six->sin6_addr.s6_addr + 12, r->peer, sizeof r->peer);
-    else if (address && address->sa_family == AF_INET6)
-        (void)inet_ntop(AF_INET6, &six->sin6_addr, r->peer, sizeof r->peer);
-}
-
 /* --- A request's life ----------------------------------------------------------------------------- */
 
 /* The first that is heard of a request: its target before it is decoded, the only place to see a %00. */
 static void *request_open(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct http_server *s = cls;
-    struct http_request *r = calloc(1, sizeof *r);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *holder = info ? info->socket_context : NULL;
+    struct http_request *r = holder ? calloc(1, sizeof *r) : NULL;
 
     if (!r)
         return NULL;
     r->server = s;
     r->connection = connection;
+    r->holder = holder;
+    holder->request = r;
+    crowd_renew(&s->crowd, &holder->member, loop_now_ms());
     if (strstr(target, "%00"))
         r->malformed = "%00 in the address";
     return r;
@@ -238,7 +308,9 @@ static void request_completed(void *cls, struct MHD_Connection *connection, void
         r->stream->request = NULL;
     if (r->response)
         MHD_destroy_response(r->response);
-    text_free(&r->body);
+    request_forget_body(r);
+    r->holder->request = NULL;
+    crowd_renew(&s->crowd, &r->holder->member, loop_now_ms());
     free(r);
 }
 
@@ -277,7 +349,6 @@ static enum MHD_Result request_begin(struct http_request *r, const char *path, c
     r->begun = true;
     r->path = path;
     r->method = method;
-    request_find_peer(r);
     request_check_head(r);
     /* Nothing may be queued here for others: the library then sends the 100 that a client may wait for. */
     return r->malformed || r->too_large ? request_deliver(r) : MHD_YES;
@@ -290,11 +361,15 @@ static enum MHD_Result request_take(struct http_request *r, const char *bytes, s
     r->received += length;
     if (r->received > bound) {
         r->too_large = true;
-        text_free(&r->body);
+        request_forget_body(r);
         return r->received > DISCARD_BYTES_MAX ? MHD_NO : MHD_YES;
     }
     text_add(&r->body, slice_of(bytes, length));
-    return r->body.failed ? MHD_NO : MHD_YES;
+    if (r->body.failed)
+        return MHD_NO;
+    r->server->body_bytes += length;
+    server_bound_bodies(r->server);
+    return r->holder->shut ? MHD_NO : MHD_YES;
 }
 
 /* The library calls this first with the head, then for each part of the body, then at its end; and once more
@@ -310,7 +385,7 @@ static enum MHD_Result request_step(void *cls, struct MHD_Connection *connection
     (void)connection;
     (void)version;
     s->idle_runs = 0;
-    if (!r)
+    if (!r || r->holder->shut)
         return MHD_NO;
     if (!r->begun)
         return request_begin(r, path, method);
@@ -352,6 +427,7 @@ static void request_answer(struct http_request *r, unsigned status, struct MHD_R
     r->answered = true;
     r->status = status;
     r->response = response;
+    crowd_renew(&r->server->crowd, &r->holder->member, loop_now_ms());
     request_wake(r);
 }
 
@@ -505,76 +581,41 @@ static void server_library_says(void *cls, const char *format, va_list list)
               log_quote(slice_text(line), quoted, sizeof quoted));
 }
 
-static void server_count(void *cls, struct MHD_Connection *connection, void **slot,
-                         enum MHD_ConnectionNotificationCode what)
+static enum MHD_Result server_admits(void *cls, const struct sockaddr *from, socklen_t length)
+{
+    const struct http_server *s = cls;
+
+    (void)length;
+    return crowd_admits(&s->crowd, from) ? MHD_YES : MHD_NO;
+}
+
+static void connection_begins(struct http_server *s, struct MHD_Connection *connection, void **slot)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct connection *c = calloc(1, sizeof *c);
+
+    *slot = c;
+    if (!c)
+        return; /* Its requests then find no holder, and it is closed. */
+    c->connection = connection;
+    http_socket_peer(info ? info->client_addr : NULL, c->peer);
+    crowd_join(&s->crowd, &c->member, info ? info->client_addr : NULL, loop_now_ms());
+}
+
+static void server_notified(void *cls, struct MHD_Connection *connection, void **slot,
+                            enum MHD_ConnectionNotificationCode what)
 {
     struct http_server *s = cls;
+    struct connection *c = *slot;
 
-    (void)connection;
-    (void)slot;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        s->connections++;
-    else
-        s->connections--;
-}
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
-};
-
-static int address_of(union address *a, socklen_t *length, const char *host, uint16_t port)
-{
-    *a = (union address){ 0 };
-    if (strcmp(host, "localhost") == 0)
-        host = "127.0.0.1";
-    if (inet_pton(AF_INET, host, &a->four.sin_addr) == 1) {
-        a->four.sin_family = AF_INET;
-        a->four.sin_port = htons(port);
-        *length = sizeof a->four;
-    } else if (inet_pton(AF_INET6, host, &a->six.sin6_addr) == 1) {
-        a->six.sin6_family = AF_INET6;
-        a->six.sin6_port = htons(port);
-        *length = sizeof a->six;
-    } else {
-        return STATUS_INVALID;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection_begins(s, connection, slot);
+    } else if (c) {
+        s->leaving -= c->shut;
+        crowd_leave(&s->crowd, &c->member);
+        free(c);
     }
-    return STATUS_OK;
-}
-
-static int listen_status(int error)
-{
-    switch (error) {
-    case EADDRINUSE: return STATUS_BUSY;
-    case EACCES: return STATUS_DENIED;
-    case EADDRNOTAVAIL: return STATUS_INVALID;
-    default: return STATUS_IO;
-    }
-}
-
-/* Our own socket, not the library's: so a refused one says why, and SO_REUSEPORT, with which two programs
- * could share a port unknowingly, is left out. */
-static int server_listen(struct http_server *s, const char *host, int *out)
-{
-    union address a;
-    socklen_t length;
-    int on = 1, status = address_of(&a, &length, host, s->options.port), fd;
-
-    if (status != STATUS_OK)
-        return status;
-    fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return STATUS_IO;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 || bind(fd, &a.any, length) != 0 ||
-        listen(fd, SOMAXCONN) != 0 || getsockname(fd, &a.any, &length) != 0) {
-        status = listen_status(errno);
-        close(fd);
-        return status;
-    }
-    s->port = ntohs(a.any.sa_family == AF_INET ? a.four.sin_port : a.six.sin6_port);
-    *out = fd;
-    return STATUS_OK;
 }
 
 static int server_read_pem(struct http_server *s, const struct http_options *options)
@@ -603,13 +644,13 @@ static int server_start(struct http_server *s, int fd)
 
     /* The logger comes first, or the library tells stderr what is wrong with the other options. */
     s->daemon = MHD_start_daemon(
-        s->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, request_step, s, MHD_OPTION_EXTERNAL_LOGGER,
-        server_library_says, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        s->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT, s->options.timeout_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_URI_LOG_CALLBACK, request_open, s, MHD_OPTION_NOTIFY_COMPLETED, request_completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, server_count, s, MHD_OPTION_ARRAY, s->tls ? tls : &tls[3],
-        MHD_OPTION_END);
+        s->tls ? flags | MHD_USE_TLS : flags, 0, server_admits, s, request_step, s,
+        MHD_OPTION_EXTERNAL_LOGGER, server_library_says, s, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, s->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        s->options.timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES_MAX,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, request_open, s,
+        MHD_OPTION_NOTIFY_COMPLETED, request_completed, s, MHD_OPTION_NOTIFY_CONNECTION, server_notified, s,
+        MHD_OPTION_ARRAY, s->tls ? tls : &tls[3], MHD_OPTION_END);
     if (s->daemon)
         return STATUS_OK;
     return s->tls ? STATUS_INVALID : STATUS_IO;
@@ -625,11 +666,12 @@ int http_open(struct http_server **out, struct loop *l, const struct http_option
         return status;
     s->options = *options;
     s->options.host = s->options.certificate_file = s->options.key_file = NULL;
+    crowd_init(&s->crowd, options->per_address_max);
     TAILQ_INIT(&s->waiting);
     TAILQ_INIT(&s->waking);
     if ((status = server_read_pem(s, options)) != STATUS_OK ||
         (status = loop_timer_open(&s->timer, l, server_ripe, s)) != STATUS_OK ||
-        (status = server_listen(s, options->host, &fd)) != STATUS_OK ||
+        (status = http_socket_open(&fd, options->host, &s->options.port)) != STATUS_OK ||
         (status = server_start(s, fd)) != STATUS_OK)
         goto fail;
     status = loop_watch_open(&s->watch, l, MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
@@ -687,12 +729,12 @@ void http_close(struct http_server *s)
 
 uint16_t http_port(const struct http_server *s)
 {
-    return s->port;
+    return s->options.port;
 }
 
 unsigned http_connections(const struct http_server *s)
 {
-    return s->connections;
+    return s->crowd.count;
 }
 
 const char *http_method(const struct http_request *r)
@@ -738,7 +780,7 @@ const char *http_malformed(const struct http_request *r)
 
 const char *http_peer(const struct http_request *r)
 {
-    return r->peer;
+    return r->holder->peer;
 }
 
 bool http_is_tls(const struct http_request *r)

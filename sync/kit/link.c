@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "sync/kit/file.h"
+#include "sync/kit/crowd.h"
+#include "sync/kit/link_identity.h"
+#include "sync/kit/link_message.h"
 #include "sync/kit/link_queue.h"
 #include "sync/kit/link_url.h"
 #include "sync/kit/listener.h"
@@ -28,15 +31,13 @@
 #define LINK_RECEIVE_BYTES 4096u   /* Each connection of a server keeps one such buffer for ever. */
 #define LINK_RECORD_BYTES 16384u   /* The most that one TLS record holds. */
 #define LINK_QUEUE_MESSAGES 4u     /* Of the largest size; link.h promises it. */
-#define LINK_CLOSE_MS_MAX 2000u   /* For what is queued and the close frame; a stopping daemon has no more. */
-#define LINK_PEM_BYTES_MAX 65536u /* A chain of ten certificates is a third of it. */
-#define LINK_HEADER_IDLE_S 5u     /* A request's head must be whole by then. */
-#define LINK_CUTS_MAX 3           /* One for the TLS close, one for TCP's, one to spare. */
-#define LINK_STRANGERS_MAX 128u   /* Connections that are no links yet; more are closed at once. */
-#define LINK_TICKETS 1u           /* One ticket less to send in each handshake: 700 bytes. */
-#define LINK_REASON_BYTES_MAX \
-    123u /* RFC 6455 5.5: a control frame holds 125 bytes, two of them the code. \
-          */
+#define LINK_CLOSE_MS_MAX 2000u /* For what is queued and the close frame; a stopping daemon has no more. */
+#define LINK_HEADER_IDLE_S 5u   /* A request's head must be whole by then. */
+#define LINK_CUTS_MAX 3         /* One for the TLS close, one for TCP's, one to spare. */
+#define LINK_STRANGERS_MAX 128u /* Connections that are no links yet; link.h promises it. */
+#define LINK_STRANGER_MS_MIN 2000u /* Three round trips of a slow link. */
+#define LINK_TICKETS 1u            /* One ticket less to send in each handshake: 700 bytes. */
+#define LINK_REASON_BYTES_MAX 123u /* RFC 6455 5.5: of a control frame's 125 bytes two are the code. */
 
 enum link_state {
     LINK_STARTING,   /* A client's, waiting for its first round or for the host's address. */
@@ -60,10 +61,11 @@ struct link {
     size_t message_bytes_max;
 
     struct link_queue queue;
-    uint8_t *inbound; /* A message of which more is to come. */
-    size_t inbound_length, inbound_room;
+    struct link_message inbound; /* Of which more is to come. */
 
-    bool admitted; /* By a server's owner. */
+    struct crowd_member stranger;
+    bool is_stranger; /* A server's, and in its crowd. */
+    bool admitted;    /* By a server's owner. */
     bool paused;
     bool close_sent;
     uint16_t close_code; /* Ours. */
@@ -79,7 +81,8 @@ struct link_server {
     struct link_server_options options;
     char *certificate_file, *key_file, *client_ca_file;
     struct link *links;
-    unsigned link_count, connection_count;
+    unsigned link_count;
+    struct crowd strangers;
 };
 
 struct link_client {
@@ -124,7 +127,7 @@ static void link_free(struct link *k)
 {
     loop_timer_close(&k->timer);
     link_queue_free(&k->queue);
-    free(k->inbound);
+    link_message_free(&k->inbound);
     free(k);
 }
 
@@ -181,6 +184,13 @@ static void link_end(struct link *k, const char *why)
     loop_timer_set(&k->timer, loop_now_ms());
 }
 
+static void link_leave_strangers(struct link *k)
+{
+    if (k->is_stranger)
+        crowd_leave(&k->server->strangers, &k->stranger);
+    k->is_stranger = false;
+}
+
 /* The last act: only from the loop itself, or from the close of its server or client. */
 static void link_finish(struct link *k)
 {
@@ -188,8 +198,7 @@ static void link_finish(struct link *k)
     *k->place = k->next;
     if (k->next)
         k->next->place = k->place;
-    if (k->server)
-        k->server->connection_count--;
+    link_leave_strangers(k);
     if (k->server && k->admitted)
         k->server->link_count--;
     if (k->client || k->admitted)
@@ -332,35 +341,14 @@ static void link_refuse(struct link *k, uint16_t code, const char *why)
     link_close(k, code, why);
 }
 
-static bool link_keep(struct link *k, const void *at, size_t length)
-{
-    size_t need = k->inbound_length + length;
-
-    if (need > k->inbound_room) {
-        size_t room = k->inbound_room * 2 > need ? k->inbound_room * 2 : need;
-        room = room < k->message_bytes_max ? room : k->message_bytes_max;
-        uint8_t *grown = realloc(k->inbound, room);
-        if (!grown)
-            return false;
-        k->inbound = grown;
-        k->inbound_room = room;
-    }
-    if (length)
-        memcpy(k->inbound + k->inbound_length, at, length);
-    k->inbound_length = need;
-    return true;
-}
-
 /* Between messages a link holds no buffer: thousands are idle at a time. */
 static void link_deliver(struct link *k)
 {
-    struct slice message = slice_of(k->inbound, k->inbound_length);
-    uint8_t *kept = k->inbound;
+    struct link_message message = k->inbound;
 
-    k->inbound = NULL;
-    k->inbound_length = k->inbound_room = 0;
-    k->events->message(k->owner, k, message);
-    free(kept);
+    k->inbound = (struct link_message){ 0 };
+    k->events->message(k->owner, k, slice_of(message.at, message.length));
+    link_message_free(&message);
 }
 
 static void link_receive(struct link *k, const void *at, size_t length)
@@ -371,11 +359,11 @@ static void link_receive(struct link *k, const void *at, size_t length)
         return;
     if (!lws_frame_is_binary(k->wsi))
         link_refuse(k, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE, "not a binary message");
-    else if (length > k->message_bytes_max - k->inbound_length)
+    else if (length > k->message_bytes_max - k->inbound.length)
         link_refuse(k, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, "message too large");
-    else if (whole && !k->inbound_length)
+    else if (whole && !k->inbound.length)
         k->events->message(k->owner, k, slice_of(at, length));
-    else if (!link_keep(k, at, length))
+    else if (!link_message_add(&k->inbound, slice_of(at, length), k->message_bytes_max))
         link_refuse(k, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION, "out of memory");
     else if (whole)
         link_deliver(k);
@@ -471,6 +459,7 @@ static int link_admit(struct link *k)
     if (!k->owner)
         return 1;
     k->admitted = true;
+    link_leave_strangers(k);
     s->link_count++;
     return 0;
 }
@@ -553,12 +542,31 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
 
 /* --- Server ----------------------------------------------------------------------------------- */
 
+static bool link_has_room(struct link_server *s)
+{
+    struct crowd_member *m;
+    struct link *k;
+
+    if (s->strangers.count < LINK_STRANGERS_MAX)
+        return true;
+    m = crowd_oldest(&s->strangers, loop_now_ms(), LINK_STRANGER_MS_MIN, NULL);
+    if (!m)
+        return false;
+    k = (struct link *)(void *)((char *)m - offsetof(struct link, stranger));
+    link_leave_strangers(k);
+    link_end(k, "made room");
+    return true;
+}
+
 static void link_accepted(void *owner, int fd)
 {
     struct link_server *s = owner;
     struct link *k = NULL;
+    struct sockaddr_storage from = { 0 };
+    socklen_t length = sizeof from;
 
-    if (s->connection_count < s->link_count + LINK_STRANGERS_MAX)
+    if (getpeername(fd, (struct sockaddr *)&from, &length) == 0 &&
+        crowd_admits(&s->strangers, (struct sockaddr *)&from) && link_has_room(s))
         k = link_new(s->loop, s->options.events, s->options.message_bytes_max);
     if (!k) {
         close(fd);
@@ -572,7 +580,8 @@ static void link_accepted(void *owner, int fd)
     lws_set_opaque_user_data(k->wsi, k);
     k->server = s;
     k->state = LINK_CONNECTING;
-    s->connection_count++;
+    k->is_stranger = true;
+    crowd_join(&s->strangers, &k->stranger, (struct sockaddr *)&from, loop_now_ms());
     link_enlist(k, &s->links);
 }
 
@@ -608,6 +617,7 @@ int link_server_open(struct link_server **out, struct loop *l, const struct link
         return status;
     s->loop = l;
     s->options = *options;
+    crowd_init(&s->strangers, options->strangers_per_address_max);
     s->certificate_file = strdup(options->certificate_file);
     s->key_file = strdup(options->key_file);
     s->client_ca_file = strdup(options->client_ca_file);
@@ -710,8 +720,7 @@ static void link_client_resolved(void *owner, const char *address)
 
 /* The identity goes in as bytes: lws shares the TLS state of clients with equal file names, and so would go
  * on with a certificate that has been renewed. */
-static int link_client_prepare(struct link_client *c, struct text *ca, struct text *certificate,
-                               struct text *key)
+static int link_client_prepare(struct link_client *c, const struct link_identity *identity)
 {
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
@@ -721,21 +730,14 @@ static int link_client_prepare(struct link_client *c, struct text *ca, struct te
         .alpn = "http/1.1",
         .retry_and_idle_policy = &link_no_pings,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
+        .client_ssl_ca_mem = identity->ca.at,
+        .client_ssl_ca_mem_len = (unsigned)identity->ca.length,
+        .client_ssl_cert_mem = identity->certificate.at,
+        .client_ssl_cert_mem_len = (unsigned)identity->certificate.length,
+        .client_ssl_key_mem = identity->key.at,
+        .client_ssl_key_mem_len = (unsigned)identity->key.length,
     };
-    int status;
 
-    if ((status = file_read(c->options.ca_file, LINK_PEM_BYTES_MAX, ca)) != STATUS_OK)
-        return status;
-    if (c->options.certificate_file &&
-        ((status = file_read(c->options.certificate_file, LINK_PEM_BYTES_MAX, certificate)) != STATUS_OK ||
-         (status = file_read(c->options.key_file, LINK_PEM_BYTES_MAX, key)) != STATUS_OK))
-        return status;
-    info.client_ssl_ca_mem = ca->at;
-    info.client_ssl_ca_mem_len = (unsigned)ca->length;
-    info.client_ssl_cert_mem = certificate->at;
-    info.client_ssl_cert_mem_len = (unsigned)certificate->length;
-    info.client_ssl_key_mem = key->at;
-    info.client_ssl_key_mem_len = (unsigned)key->length;
     c->vhost = lws_create_vhost(loop_context(c->loop), &info);
     return c->vhost ? STATUS_OK : STATUS_INVALID;
 }
@@ -743,7 +745,7 @@ static int link_client_prepare(struct link_client *c, struct text *ca, struct te
 int link_client_open(struct link_client **out, struct loop *l, const struct link_client_options *options)
 {
     struct link_client *c = calloc(1, sizeof *c);
-    struct text ca = { 0 }, certificate = { 0 }, key = { 0 };
+    struct link_identity identity = { 0 };
     int status = STATUS_NO_MEMORY;
 
     *out = NULL;
@@ -752,11 +754,11 @@ int link_client_open(struct link_client **out, struct loop *l, const struct link
     c->loop = l;
     c->options = *options;
     if ((status = link_url_read(&c->url, options->url)) == STATUS_OK &&
-        (status = resolver_open(&c->resolver, l, c->url.host, link_client_resolved, c)) == STATUS_OK)
-        status = link_client_prepare(c, &ca, &certificate, &key);
-    text_free(&ca);
-    text_free(&certificate);
-    text_wipe(&key);
+        (status = resolver_open(&c->resolver, l, c->url.host, link_client_resolved, c)) == STATUS_OK &&
+        (status = link_identity_read(&identity, options->ca_file, options->certificate_file,
+                                     options->key_file)) == STATUS_OK)
+        status = link_client_prepare(c, &identity);
+    link_identity_free(&identity);
     if (status == STATUS_OK)
         *out = c;
     else

@@ -31,6 +31,9 @@ struct link_server_options {
     const char *certificate_file, *key_file, *client_ca_file;
     size_t message_bytes_max;
     unsigned links_max;
+    /* Strangers, who are on their way to a link: 128 may be at a time. When all these places are taken, who
+     * has been a stranger longest, and for over two seconds, is hung up on for a newcomer. */
+    unsigned strangers_per_address_max; /* As per_address_max in http.h. */
     const struct link_events *events;
     void *owner;
 };
