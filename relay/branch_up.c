@@ -132,7 +132,9 @@ static int end_write(struct branch *b, const struct outbox_row *row, const struc
     failed |= json_set(status, "id", json_new_string(slice_text(text)));
     failed |= json_set(status, "status", json_new_string(slice_text("failed")));
     failed |= json_set(status, "timestamp", json_new_string(slice_text(seconds)));
-    failed |= json_set(status, "recipient_id", json_new_string(slice_text(to)));
+    /* A user id holds a dot ("KE.AB12"), a phone number none. */
+    failed |= json_set(status, strchr(to, '.') ? "recipient_user_id" : "recipient_id",
+                       json_new_string(slice_text(to)));
     failed |= json_set(status, "errors", errors);
     if (row->opaque.length)
         failed |= json_set(status, "biz_opaque_callback_data", json_new_string(row->opaque));

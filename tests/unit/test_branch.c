@@ -217,6 +217,29 @@ static void withdraws_only_what_surely_has_not_left(void **state)
     store_end(&s);
 }
 
+static void names_a_customer_without_a_number_by_the_user_id(void **state)
+{
+    static const char body[] =
+        "{\"messaging_product\":\"whatsapp\",\"recipient\":\"KE.AB12\",\"type\":\"text\","
+        "\"text\":{\"body\":\"hi\"}}";
+    struct branch_request request = { .expires_in = "60" };
+    char id[MESSAGE_ID_TEXT_MAX + 1];
+    struct json *webhook;
+    struct store s;
+
+    (void)state;
+    store_start(&s);
+    assert_int_equal(post_as(&s, &request, body, id), 200);
+    store_commit(&s);
+    store_later(&s, 60000);
+    store_sweep(&s);
+    webhook = next_webhook(&s);
+    assert_text(webhook, "entry.0.changes.0.value.statuses.0.recipient_user_id", "KE.AB12");
+    assert_null(json_path(webhook, "entry.0.changes.0.value.statuses.0.recipient_id"));
+    json_free(webhook);
+    store_end(&s);
+}
+
 static void lets_no_row_expire_that_is_on_its_way(void **state)
 {
     struct store s;
@@ -507,6 +530,7 @@ int main(void)
         cmocka_unit_test(answers_the_same_key_with_the_same_message_even_after_a_kill),
         cmocka_unit_test(tells_the_sender_of_a_message_that_expired),
         cmocka_unit_test(withdraws_only_what_surely_has_not_left),
+        cmocka_unit_test(names_a_customer_without_a_number_by_the_user_id),
         cmocka_unit_test(lets_no_row_expire_that_is_on_its_way),
         cmocka_unit_test(expires_after_a_restart_without_any_link),
         cmocka_unit_test(settles_what_the_gateway_holds_and_keeps_its_callback_data),
