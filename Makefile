@@ -55,6 +55,8 @@ libcmocka-dev        unit tests
 zlib1g-dev           the sample of traffic in the tests
 python3:python3      tests of the daemons
 npm:npm              tests with clients from npm
+systemd:systemd-analyze how well the units are hardened
+mandoc:mandoc        whether the man pages are clean
 chromium:chromium    tests of the pages
 chromium-driver:chromedriver the way to drive that browser
 endef

@@ -27,8 +27,8 @@ int file_make_folder(const char *path, mode_t mode);
 int file_remove(const char *path); /* STATUS_OK also when it was not there. */
 /* "folder/name" when name is relative, else name. Caller frees; NULL when out of memory. */
 char *file_join(const char *folder, const char *name);
-/* Whether things can be written in the folder, and its disk answers a sync. Writes nothing: a card is asked to
- * flush what it holds, and is worn by no byte. STATUS_IO */
+/* Whether things can be written in the folder, and its disk answers a sync. Writes nothing: a card is asked
+ * to flush what it holds, and is worn by no byte. STATUS_IO */
 int file_probe(const char *folder);
 /* Free bytes of the file system that holds path, for an ordinary user; 0 when unknown. */
 uint64_t file_free_bytes(const char *path);

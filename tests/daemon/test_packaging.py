@@ -151,8 +151,9 @@ def test_manuals_are_clean():
 
 def test_installs_what_a_service_needs():
     with tempfile.TemporaryDirectory(prefix="zajel-test-") as folder:
-        subprocess.run(["make", "-s", "install", f"VARIANT={os.path.basename(BUILD)}", f"DESTDIR={folder}", "PREFIX=/usr"], check=True, timeout=300,
-                       stdout=subprocess.DEVNULL, env={**os.environ, "MAKEFLAGS": ""})
+        subprocess.run(["make", "-s", "install", f"VARIANT={os.path.basename(BUILD)}", f"DESTDIR={folder}",
+                        "PREFIX=/usr"], check=True, timeout=300, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "MAKEFLAGS": ""})
         found = {os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names}
         expected = {f"usr/bin/{program}" for program in (*DAEMONS, "zajel-sandbox")}
         for daemon in DAEMONS:
