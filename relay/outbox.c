@@ -15,7 +15,11 @@
 #include "sync/protocol/status.h"
 
 #define CLOCK_SAVE_MS 60000u /* The clock is saved at least so often while there is traffic. */
-#define ROOM_KEPT 262144u    /* Working room that stays allocated. */
+#define HOUR_MS INT64_C(3600000)
+/* A guessed clock that lags so much had never been set: 1970, or the day of the firmware. */
+#define GUESS_WRONG_MS (365 * 24 * HOUR_MS)
+#define GUESS_AHEAD_MS INT64_C(-60000) /* Less than a minute ahead is the drift of a good clock. */
+#define ROOM_KEPT 262144u              /* Working room that stays allocated. */
 
 /* The schema: storage.md section 2, with the epoch in every key. created is in seconds of the machine boot in
  * which the epoch began: the age of a row of this boot is then right whatever the clock is told later. */
@@ -180,11 +184,13 @@ static int outbox_make_meta(struct outbox *o, const struct outbox_options *optio
     return db_step(o->db, statement);
 }
 
+/* clock_ms is negative while no trusted time was ever heard. */
 static int outbox_read_meta(struct outbox *o, const struct outbox_options *options)
 {
     static const char sql[] = "SELECT store, boots, clock_ms, elapsed_ms, boot, salt FROM meta WHERE id=0";
+    struct logical_clock_saved saved;
     struct sqlite3_stmt *statement;
-    bool same_boot;
+    int64_t clock_ms;
     int status;
 
     if ((status = db_statement(o->db, sql, &statement)) != STATUS_OK ||
@@ -195,11 +201,15 @@ static int outbox_read_meta(struct outbox *o, const struct outbox_options *optio
         return STATUS_CORRUPT;
     o->store_id = (uint64_t)sqlite3_column_int64(statement, 0);
     o->boot_counter = (uint64_t)sqlite3_column_int64(statement, 1);
-    same_boot = memcmp(sqlite3_column_blob(statement, 4), options->boot, CLOCK_BOOT_BYTES) == 0;
+    clock_ms = sqlite3_column_int64(statement, 2);
+    saved = (struct logical_clock_saved){
+        .at_ms = (uint64_t)(clock_ms < 0 ? -clock_ms : clock_ms),
+        .elapsed_ms = (uint64_t)sqlite3_column_int64(statement, 3),
+        .same_boot = memcmp(sqlite3_column_blob(statement, 4), options->boot, CLOCK_BOOT_BYTES) == 0,
+        .guessed = clock_ms < 0,
+    };
     memcpy(o->salt, sqlite3_column_blob(statement, 5), OUTBOX_SALT_BYTES);
-    logical_clock_open(&o->clock, (uint64_t)sqlite3_column_int64(statement, 2),
-                       (uint64_t)sqlite3_column_int64(statement, 3), same_boot, options->elapsed_ms,
-                       options->wall_ms);
+    logical_clock_open(&o->clock, &saved, options->elapsed_ms, options->wall_ms);
     sqlite3_reset(statement);
     return STATUS_OK;
 }
@@ -266,7 +276,7 @@ static int outbox_save_clock(struct outbox *o, uint64_t elapsed_ms)
     if (status != STATUS_OK)
         return status;
     sqlite3_bind_int64(statement, 1, (int64_t)o->boot_counter);
-    sqlite3_bind_int64(statement, 2, (int64_t)now_ms);
+    sqlite3_bind_int64(statement, 2, o->clock.guessed ? -(int64_t)now_ms : (int64_t)now_ms);
     sqlite3_bind_int64(statement, 3, (int64_t)elapsed_ms);
     sqlite3_bind_blob(statement, 4, o->boot, CLOCK_BOOT_BYTES, SQLITE_STATIC);
     if ((status = db_step(o->db, statement)) == STATUS_OK) {
@@ -619,20 +629,13 @@ int64_t outbox_clock_offset_ms(const struct outbox *o)
     return o->clock.offset_ms;
 }
 
-int outbox_trust(struct outbox *o, uint64_t trusted_ms, uint64_t elapsed_ms, int64_t wall_ms)
+/* Every time of this boot is counted from the boot's begin, which is now known. */
+static int outbox_set_begin(struct outbox *o, uint64_t base_ms)
 {
     static const char sql[] = "UPDATE epoch SET base_ms=? WHERE boot=?";
-    uint64_t before_ms = logical_clock_now(&o->clock, elapsed_ms);
     struct sqlite3_stmt *statement;
-    uint64_t base_ms;
     int status;
 
-    logical_clock_trust(&o->clock, trusted_ms, elapsed_ms, wall_ms);
-    /* Small corrections need no write: they come with every hello. */
-    if (logical_clock_now(&o->clock, elapsed_ms) < before_ms + 1000)
-        return STATUS_OK;
-    o->clock_moved = true;
-    base_ms = trusted_ms > elapsed_ms ? trusted_ms - elapsed_ms : 0;
     if ((status = db_write(o->db)) != STATUS_OK ||
         (status = db_statement(o->db, sql, &statement)) != STATUS_OK)
         return status;
@@ -644,6 +647,45 @@ int outbox_trust(struct outbox *o, uint64_t trusted_ms, uint64_t elapsed_ms, int
         if (memcmp(o->epochs[i].boot, o->boot, CLOCK_BOOT_BYTES) == 0)
             o->epochs[i].base_ms = base_ms;
     return STATUS_OK;
+}
+
+/* A guess that was far off moves what was written under it, so that ages and the hour of an idempotency key
+ * stay what they were: all of it when the guess was behind, what lies in the future when it was ahead. A
+ * small correction moves nothing: the time the box was switched off is a part of it. */
+static int outbox_correct_guess(struct outbox *o, int64_t by_ms, uint64_t trusted_ms)
+{
+    static const char keys[] = "UPDATE OR REPLACE idem SET hour = hour + ? WHERE hour > ?";
+    uint64_t after_ms = by_ms < 0 ? trusted_ms : 0;
+    struct sqlite3_stmt *statement;
+    int status;
+
+    if (by_ms > GUESS_AHEAD_MS && by_ms < GUESS_WRONG_MS)
+        return STATUS_OK;
+    if ((status = outbox_epochs_move(o, by_ms, after_ms)) != STATUS_OK ||
+        (status = db_statement(o->db, keys, &statement)) != STATUS_OK)
+        return status;
+    sqlite3_bind_int64(statement, 1, by_ms / HOUR_MS);
+    sqlite3_bind_int64(statement, 2, (int64_t)after_ms / HOUR_MS);
+    log_event(LOG_LEVEL_WARNING, "clock_corrected", "by_s=%" PRId64, by_ms / 1000);
+    return db_step(o->db, statement);
+}
+
+int outbox_trust(struct outbox *o, uint64_t trusted_ms, uint64_t elapsed_ms, int64_t wall_ms)
+{
+    uint64_t before_ms = logical_clock_now(&o->clock, elapsed_ms);
+    bool guessed = o->clock.guessed;
+    int status;
+
+    logical_clock_trust(&o->clock, trusted_ms, elapsed_ms, wall_ms);
+    /* Small corrections need no write: they come with every hello. */
+    if (!guessed && logical_clock_now(&o->clock, elapsed_ms) < before_ms + 1000)
+        return STATUS_OK;
+    o->clock_moved = true;
+    if ((status = db_write(o->db)) != STATUS_OK ||
+        (guessed &&
+         (status = outbox_correct_guess(o, (int64_t)(trusted_ms - before_ms), trusted_ms)) != STATUS_OK))
+        return status;
+    return outbox_set_begin(o, trusted_ms > elapsed_ms ? trusted_ms - elapsed_ms : 0);
 }
 
 void outbox_count(struct outbox *o, enum outbox_total total, uint64_t n)

@@ -182,6 +182,35 @@ int outbox_epochs_begin(struct outbox *o, uint64_t elapsed_ms)
     return outbox_add_epoch(o, &epoch);
 }
 
+static uint64_t moved(uint64_t from, int64_t by)
+{
+    return by < 0 && from < (uint64_t)-by ? 0 : from + (uint64_t)by;
+}
+
+int outbox_epochs_move(struct outbox *o, int64_t by_ms, uint64_t after_ms)
+{
+    static const char sql[] = "UPDATE epoch SET base_ms=?, sealed_day=? WHERE idx=?";
+    int64_t days = by_ms / (int64_t)OUTBOX_DAY_MS;
+    struct sqlite3_stmt *statement;
+    int status = STATUS_OK;
+
+    for (size_t i = 0; i < o->epoch_count && status == STATUS_OK; i++) {
+        struct outbox_epoch *epoch = &o->epochs[i];
+
+        if (after_ms > 0 && epoch->base_ms <= after_ms)
+            continue;
+        epoch->base_ms = moved(epoch->base_ms, by_ms);
+        epoch->sealed_day = moved(epoch->sealed_day, days);
+        if ((status = db_statement(o->db, sql, &statement)) != STATUS_OK)
+            return status;
+        sqlite3_bind_int64(statement, 1, (int64_t)epoch->base_ms);
+        sqlite3_bind_int64(statement, 2, (int64_t)epoch->sealed_day);
+        sqlite3_bind_int64(statement, 3, epoch->index);
+        status = db_step(o->db, statement);
+    }
+    return status;
+}
+
 /* --- Epochs --- */
 
 epoch_id outbox_current_epoch(const struct outbox *o)

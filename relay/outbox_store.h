@@ -114,6 +114,8 @@ int outbox_store_row(struct sqlite3_stmt *statement);
 int outbox_epochs_load(struct outbox *o);
 int outbox_epochs_drop(struct outbox *o, uint64_t now_ms);
 int outbox_epochs_begin(struct outbox *o, uint64_t elapsed_ms);
+/* The clock of those after after_ms was wrong by so much. In an open turn. */
+int outbox_epochs_move(struct outbox *o, int64_t by_ms, uint64_t after_ms);
 /* outbox_tallies.c */
 int outbox_tallies_load(struct outbox *o, struct outbox_epoch *epoch);
 int outbox_tallies_save(struct outbox *o);

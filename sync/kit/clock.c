@@ -50,16 +50,17 @@ void clock_boot_id(uint8_t out[CLOCK_BOOT_BYTES])
     text_free(&uuid);
 }
 
-void logical_clock_open(struct logical_clock *c, uint64_t saved_ms, uint64_t saved_elapsed_ms, bool same_boot,
-                        uint64_t elapsed_ms, int64_t wall_ms)
+void logical_clock_open(struct logical_clock *c, const struct logical_clock_saved *saved, uint64_t elapsed_ms,
+                        int64_t wall_ms)
 {
-    uint64_t start_ms = saved_ms;
+    bool guessed = saved->at_ms == 0 || saved->guessed;
+    uint64_t start_ms = saved->at_ms;
 
-    if (same_boot && elapsed_ms > saved_elapsed_ms)
-        start_ms += elapsed_ms - saved_elapsed_ms;
-    if (wall_ms > 0 && (uint64_t)wall_ms > start_ms)
+    if (saved->same_boot && elapsed_ms > saved->elapsed_ms)
+        start_ms += elapsed_ms - saved->elapsed_ms;
+    if (guessed && wall_ms > 0 && (uint64_t)wall_ms > start_ms)
         start_ms = (uint64_t)wall_ms;
-    *c = (struct logical_clock){ .base_ms = start_ms, .elapsed_ms = elapsed_ms };
+    *c = (struct logical_clock){ .base_ms = start_ms, .elapsed_ms = elapsed_ms, .guessed = guessed };
 }
 
 uint64_t logical_clock_now(const struct logical_clock *c, uint64_t elapsed_ms)
@@ -69,10 +70,11 @@ uint64_t logical_clock_now(const struct logical_clock *c, uint64_t elapsed_ms)
 
 void logical_clock_trust(struct logical_clock *c, uint64_t trusted_ms, uint64_t elapsed_ms, int64_t wall_ms)
 {
-    if (trusted_ms > logical_clock_now(c, elapsed_ms)) {
+    if (c->guessed || trusted_ms > logical_clock_now(c, elapsed_ms)) {
         c->base_ms = trusted_ms;
         c->elapsed_ms = elapsed_ms;
     }
+    c->guessed = false;
     c->trusted = true;
     c->offset_ms = (int64_t)trusted_ms - wall_ms;
 }

@@ -418,6 +418,78 @@ static void judges_rows_of_an_earlier_boot_only_by_a_trusted_clock(void **state)
     store_end(&s);
 }
 
+static int unlink_store(const struct store *s)
+{
+    char command[128];
+
+    snprintf(command, sizeof command, "rm -f '%s'/relay.db*", s->folder);
+    return system(command);
+}
+
+/* One message, then another boot with this clock on its wall and then the truth; its age as then judged. */
+static uint64_t age_after_a_boot(struct store *s, int64_t wall_ms, uint64_t truth_ms)
+{
+    struct outbox_place start = { .lane = LANE_CHAT };
+    struct outbox_row row;
+
+    store_put(s, LANE_CHAT, "one", "");
+    store_commit(s);
+    store_kill(s);
+    memset(s->options.boot, 2, sizeof s->options.boot);
+    s->now.elapsed_ms = 7000;
+    s->now.wall_ms = s->options.wall_ms = wall_ms;
+    s->options.elapsed_ms = 7000;
+    store_open(s);
+    assert_int_equal(outbox_trust(s->outbox, truth_ms, s->now.elapsed_ms, wall_ms), STATUS_OK);
+    store_commit(s);
+    assert_int_equal(outbox_now_ms(s->outbox, s->now.elapsed_ms), truth_ms);
+    assert_int_equal(outbox_row_peek(s->outbox, LANE_CHAT, &start, s->now.elapsed_ms, &row), STATUS_OK);
+    assert_true(row.age_known);
+    return row.age_ms;
+}
+
+static void lets_nothing_expire_by_a_wall_clock_in_2050(void **state)
+{
+    struct store s;
+
+    (void)state;
+    store_start(&s);
+    assert_int_equal(outbox_trust(s.outbox, (uint64_t)WALL_MS, s.now.elapsed_ms, WALL_MS), STATUS_OK);
+    store_commit(&s);
+    assert_int_equal(age_after_a_boot(&s, 2524608000000, (uint64_t)WALL_MS + 50000), 50000);
+    store_end(&s);
+}
+
+static void sets_a_guess_right_once_and_keeps_ages(void **state)
+{
+    struct store s;
+
+    (void)state;
+    /* Nobody told the time in its first boot; in the second the battery of the clock is empty. */
+    store_start(&s);
+    assert_int_equal(age_after_a_boot(&s, 2524608000000, (uint64_t)WALL_MS + 50000), 50000);
+    store_kill(&s);
+    store_open(&s); /* Right once, it stays right. */
+    assert_true(outbox_now_ms(s.outbox, s.now.elapsed_ms) <= (uint64_t)WALL_MS + 50000);
+    store_end(&s);
+}
+
+static void keeps_the_ages_of_a_box_that_began_in_1970(void **state)
+{
+    struct store s;
+    uint64_t age_ms;
+
+    (void)state;
+    store_start(&s);
+    store_kill(&s);
+    assert_int_equal(unlink_store(&s), 0);
+    s.now.wall_ms = 1000;
+    store_open(&s);
+    age_ms = age_after_a_boot(&s, 2000, (uint64_t)WALL_MS);
+    assert_true(age_ms <= 10000);
+    store_end(&s);
+}
+
 static void writes_no_text_in_the_clear(void **state)
 {
     struct store s;
@@ -455,6 +527,9 @@ int main(void)
         cmocka_unit_test(remembers_histories_for_thirty_days),
         cmocka_unit_test(keeps_the_age_of_rows_when_the_clock_is_corrected),
         cmocka_unit_test(judges_rows_of_an_earlier_boot_only_by_a_trusted_clock),
+        cmocka_unit_test(lets_nothing_expire_by_a_wall_clock_in_2050),
+        cmocka_unit_test(sets_a_guess_right_once_and_keeps_ages),
+        cmocka_unit_test(keeps_the_ages_of_a_box_that_began_in_1970),
         cmocka_unit_test(writes_no_text_in_the_clear),
     };
 
