@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sync/gateway/courier.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,7 @@ static void load(void *owner, const struct ledger_job *job, enum ledger_attempt 
         l->entries = entries;
         l->room = room;
     }
+    assert(l->entries);
     l->entries[l->count++] = (struct loaded){ *job, attempt, since_s };
 }
 

@@ -137,7 +137,7 @@ static void alarm_of(const struct courier_rule *rule, const struct number *n, in
     if (!rule->alarm || (p && p->tries > 0))
         return; /* Told once; the status shows it as long as it lasts. */
     log_event(LOG_LEVEL_ERROR, "courier_alarm", "number=%s code=%d scope=%s",
-              n->settings ? n->settings->text : "?", code,
+              n && n->settings ? n->settings->text : "?", code,
               rule->scope == COURIER_ACCOUNT ? "account" : "number");
 }
 

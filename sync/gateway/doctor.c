@@ -61,8 +61,8 @@ static void look_at_answer(struct checkup *c, const char *check, const struct se
     else if (code == TOKEN_CODE || status == 401)
         checkup_add(
             c, CHECKUP_FAIL, check,
-            "Put a valid system user token into access_token_file, then SIGHUP the gateway: what is held goes "
-            "out.",
+            "Put a valid system user token into access_token_file, then SIGHUP the gateway: what is held "
+            "goes out.",
             "WhatsApp refuses the token of %s (%" PRId64 ")", n->text, code);
     else if (status >= 400 && status < 500)
         checkup_add(

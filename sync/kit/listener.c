@@ -93,13 +93,16 @@ int listener_open(struct listener **out, struct loop *l, const char *host, uint1
 
 uint16_t listener_port(const struct listener *n)
 {
-    struct sockaddr_storage address = { 0 };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = { .v6 = { 0 } };
     socklen_t length = sizeof address;
 
-    if (getsockname(n->fd, (struct sockaddr *)&address, &length) != 0)
+    if (getsockname(n->fd, &address.any, &length) != 0)
         return 0;
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 void listener_close(struct listener *n)

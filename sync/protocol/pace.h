@@ -10,8 +10,9 @@
 
 #define PACE_FRAME_BYTES_LEAST 512u  /* Below this the record heads and TCP's own dominate. */
 #define PACE_FRAME_BYTES_MOST 16384u /* TLS's record: one frame is never cut in two by it. */
-#define PACE_FRAME_BYTES_FIRST 2048u /* A quarter second of a 64 kbit/s link, before anything was measured. \
-                                      */
+#define PACE_FRAME_BYTES_FIRST \
+    2048u /* A quarter second of a 64 kbit/s link, before anything was measured. \
+           */
 
 /* The best of two turning buckets: a filter that forgets after one to two spans. */
 struct pace_best {

@@ -73,7 +73,11 @@ static double power_of_ten(unsigned places)
 
 static bool same_double(double a, double b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    uint64_t left, right;
+
+    memcpy(&left, &a, sizeof left);
+    memcpy(&right, &b, sizeof right);
+    return left == right;
 }
 
 static bool is_finite(double real)
