@@ -52,6 +52,7 @@ endef
 
 define TEST_PACKAGES
 libcmocka-dev        unit tests
+openssl:openssl      whether others read our certificates
 zlib1g-dev           the sample of traffic in the tests
 python3:python3      tests of the daemons
 npm:npm              tests with clients from npm

@@ -84,7 +84,7 @@ unit-tests: $(unit_tests)
 # Of the packages for tests, those that the unit tests need.
 test-trixie: setup-root
 	@names=$$(printf '%s\n' "$$BUILD_PACKAGES" "$$TEST_PACKAGES" | sed 's/[: ].*//' | \
-	    grep -E '^(lib|zlib|gcc|binutils|pkgconf|python3)' | paste -sd,); \
+	    grep -E '^(lib|zlib|gcc|binutils|pkgconf|python3|openssl)' | paste -sd,); \
 	packaging/root trixie build/root/trixie "make,$$names" 'make -s -j$(JOBS) VARIANT=trixie all unit-tests && \
 	    ZAJEL_BUILD=build/trixie tests/run unit'
 

@@ -171,7 +171,7 @@ static void never_sends_a_body_twice(void **state)
 }
 
 /* The connection is reset while the second body is held: its head goes over a new one, and we are not asked
- * twice. */
+ * twice. Curl 8 gives the fetch up instead: nothing had left, and it may be tried again. */
 static void server_resets_at_the_second_head(struct play *w)
 {
     int fd = play_answer_call(w);
@@ -195,8 +195,10 @@ static void turn_releases_the_second_when_checked(struct play *w)
 {
     if (w->started == 1 && w->stories[0].asked && !w->stories[0].done)
         fetch_release(w->stories[0].fetch);
-    if (atomic_load(&w->checked) && w->stories[1].asked)
+    if (atomic_load(&w->checked) && w->stories[1].asked && !w->stories[1].done)
         fetch_release(w->stories[1].fetch);
+    if (atomic_load(&w->checked) && w->stories[2].asked && !w->stories[2].done)
+        fetch_release(w->stories[2].fetch);
 }
 
 static void carries_a_held_body_over_to_a_new_connection(void **state)
@@ -210,6 +212,10 @@ static void carries_a_held_body_over_to_a_new_connection(void **state)
     play_run(&w, 1);
     second = play_fetch(&w, "POST", PLAY_BODY);
     play_run(&w, 1);
+    if (second->result.outcome == FETCH_UNSENT) {
+        second = play_fetch(&w, "POST", PLAY_BODY);
+        play_run(&w, 1);
+    }
     assert_int_equal(second->result.outcome, FETCH_ANSWERED);
     assert_int_equal(second->asked, 1);
     assert_false(w.early);
