@@ -14,6 +14,7 @@
 
 #include "sync/kit/crowd.h"
 #include "sync/kit/file.h"
+#include "sync/kit/http_head.h"
 #include "sync/kit/http_socket.h"
 #include "sync/kit/log.h"
 #include "sync/protocol/status.h"
@@ -26,8 +27,8 @@
 #define NAME_BYTES_MAX 64u            /* Of a header in an answer. */
 #define CLOSE_ROUNDS_MAX 16u          /* The library sends the last answers in two. */
 #define BODIES_MAX 32u                /* Unfinished bodies held in all, counted as the largest. */
-#define WAITED_MS_MIN 1000u /* Honest clients on loopback need none, over the internet half of it. */
-#define FULL_LOOK_MS 100u   /* Somebody may have kept us waiting long enough by then. */
+#define WAITED_MS_MIN 500u            /* TLS and a request take three round trips, from far away this. */
+#define FULL_LOOK_MS 100u             /* Somebody may have kept us waiting long enough by then. */
 
 /* While a TLS handshake waits for its client the library asks to be run again at once, for ever. After so
  * many runs in which nothing happened it is run at this distance instead. */
@@ -49,7 +50,7 @@ struct http_server {
     unsigned leaving;            /* Of them, those that were shut and are not closed yet. */
     size_t body_bytes;           /* Held for all requests together. */
     unsigned idle_runs;
-    bool tls, running, closing;
+    bool tls, running, closing, was_full;
 };
 
 struct connection {
@@ -187,6 +188,12 @@ static void server_arm(struct http_server *s)
             wait_ms = IDLE_WAIT_MS;
         if (wait_ms > FULL_LOOK_MS && server_is_full(s))
             wait_ms = FULL_LOOK_MS;
+        /* When it had no place the library stopped listening; it begins again in the run after the one in
+         * which it got one, and asks for none. */
+        if (s->was_full && s->crowd.count < s->options.connections_max) {
+            s->was_full = false;
+            wait_ms = 0;
+        }
     }
     loop_timer_set(&s->timer, loop_now_ms() + wait_ms);
 }
@@ -226,43 +233,21 @@ static void server_ripe(void *owner)
 
 /* --- Heads ---------------------------------------------------------------------------------------- */
 
-/* What the library takes without a word and a careful server does not: two readers of such a head may see two
- * different requests in it. A missing Host the library refuses by itself, being told to be strict. */
-struct head {
-    const char *length, *malformed;
-    unsigned hosts, codings;
-};
-
 static enum MHD_Result head_look(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-    struct head *h = cls;
-
     (void)kind;
-    if (!value)
-        value = "";
-    if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0 && ++h->hosts > 1) {
-        h->malformed = "more than one Host header";
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
-        if (h->length && strcmp(h->length, value) != 0)
-            h->malformed = "two different Content-Length headers";
-        h->length = value;
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
-        if (++h->codings > 1 || strcasecmp(value, "chunked") != 0)
-            h->malformed = "a Transfer-Encoding other than chunked";
-    }
+    http_head_take(cls, name, value ? value : "");
     return MHD_YES;
 }
 
 static void request_check_head(struct http_request *r)
 {
     const char *expect = http_header(r, MHD_HTTP_HEADER_EXPECT);
-    struct head h = { 0 };
+    struct http_head h = { 0 };
 
     (void)MHD_get_connection_values(r->connection, MHD_HEADER_KIND, head_look, &h);
-    if (h.malformed)
-        r->malformed = h.malformed;
-    else if (h.length && h.codings)
-        r->malformed = "Content-Length together with Transfer-Encoding";
+    if (http_head_malformed(&h))
+        r->malformed = http_head_malformed(&h);
     if (h.length && expect && strcasecmp(expect, "100-continue") == 0)
         r->too_large = strtoull(h.length, NULL, 10) > r->server->options.body_bytes_max;
 }
@@ -601,6 +586,7 @@ static void connection_begins(struct http_server *s, struct MHD_Connection *conn
     c->connection = connection;
     http_socket_peer(info ? info->client_addr : NULL, c->peer);
     crowd_join(&s->crowd, &c->member, info ? info->client_addr : NULL, loop_now_ms());
+    s->was_full |= s->crowd.count >= s->options.connections_max;
 }
 
 static void server_notified(void *cls, struct MHD_Connection *connection, void **slot,

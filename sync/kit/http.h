@@ -17,8 +17,8 @@ struct http_options {
     size_t body_bytes_max; /* A longer body is read and thrown away up to 16 MiB (or to this, if more) and the
                               request comes with too_large; the connection of a still longer one is closed. */
     /* At least 8. More wait in the system's queue; when all are taken, those that have kept us waiting
-     * longest for a request or for taking its answer, and for over a second, are hung up on. The same befalls
-     * the oldest unfinished bodies when together they pass 32 of the largest size. */
+     * longest for a request or for taking its answer, and for over half a second, are hung up on. The same
+     * befalls the oldest unfinished bodies when together they pass 32 of the largest size. */
     unsigned connections_max;
     /* Of one IPv4 address or IPv6 /64 network; more are hung up on. 0: no such limit. This machine's own
      * programs (127.0.0.1, ::1) are not counted. */

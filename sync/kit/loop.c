@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@
 #define LOOP_HANDSHAKE_S 10u       /* Unless told otherwise. */
 #define LOOP_SERVICE_BYTES 16384u  /* lws's read buffer: one TLS record. */
 #define LOOP_HEADER_BYTES 4096u    /* The upgrade request needs a few hundred. */
-#define LOOP_HEADER_POOL 64u       /* Half-open requests at a time; more wait. */
+#define LOOP_HEADER_POOL 160u      /* All strangers of a link server (link.h), and links of our own. */
+#define LOOP_LARGE_BYTES 131072    /* glibc's own beginning. */
 
 /* All watches hang in one epoll descriptor, and lws polls that. lws would close an adopted descriptor by
  * itself when its peer hangs up, with bytes still unread; an epoll descriptor never hangs up. */
@@ -238,6 +240,9 @@ int loop_open(struct loop **out, const struct loop_options *options)
     *out = NULL;
     if (!l)
         return STATUS_NO_MEMORY;
+    /* Said once, it stays so: what is large goes back to the system when it is freed. By itself the allocator
+     * learns from the first large body to keep the room of all later ones. */
+    (void)mallopt(M_MMAP_THRESHOLD, LOOP_LARGE_BYTES);
     l->options = *options;
     l->signal_fd = -1;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -121,7 +121,8 @@ void httpd_open(struct httpd *w)
     loop_timer_set(&w->guard, loop_now_ms() + 20000);
     w->options.host = "127.0.0.1";
     w->options.body_bytes_max = HTTPD_BODY_BYTES_MAX;
-    w->options.connections_max = 16;
+    if (!w->options.connections_max)
+        w->options.connections_max = 16;
     w->options.timeout_s = 5;
     w->options.request = httpd_request;
     w->options.gone = httpd_gone;

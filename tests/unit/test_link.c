@@ -20,6 +20,7 @@
 
 #define MESSAGE_BYTES_MAX 100000u
 #define BURST 200u
+#define STRANGERS 128
 
 static char folder[] = "/var/tmp/zajel-link-XXXXXX";
 
@@ -205,9 +206,9 @@ static void world_aim(struct world *w, const char *host, uint16_t port, const ch
     assert_int_equal(link_client_open(&w->client, w->loop, &options), STATUS_OK);
 }
 
-static void world_start(struct world *w)
+static void world_start_with(struct world *w, unsigned descriptors_max)
 {
-    struct loop_options options = { .turn = world_turn, .owner = w, .descriptors_max = 64 };
+    struct loop_options options = { .turn = world_turn, .owner = w, .descriptors_max = descriptors_max };
 
     memset(w, 0, sizeof *w);
     w->here.world = w->there.world = w;
@@ -215,6 +216,11 @@ static void world_start(struct world *w)
     assert_int_equal(loop_timer_open(&w->guard, w->loop, world_overslept, w), STATUS_OK);
     world_serve(w, 0);
     world_aim(w, "127.0.0.1", link_server_port(w->server), "ca.pem", "box", MESSAGE_BYTES_MAX);
+}
+
+static void world_start(struct world *w)
+{
+    world_start_with(w, 64);
 }
 
 static void world_end(struct world *w)
@@ -520,6 +526,49 @@ static void gives_up_on_a_port_that_accepts_and_says_nothing(void **state)
     close(fd);
 }
 
+static void stop_loop(void *owner)
+{
+    loop_stop(owner);
+}
+
+static void world_for_ms(struct world *w, uint64_t ms)
+{
+    struct loop_timer timer = { 0 };
+
+    assert_int_equal(loop_timer_open(&timer, w->loop, stop_loop, w->loop), STATUS_OK);
+    loop_timer_set(&timer, loop_now_ms() + ms);
+    assert_int_equal(loop_run(w->loop), STATUS_OK);
+    loop_timer_close(&timer);
+}
+
+/* So many strangers as there are places, and then some, all of this machine: they may be as many as they
+ * like. */
+static void makes_room_for_a_link_when_strangers_hold_all_places(void **state)
+{
+    struct world w;
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fds[STRANGERS];
+
+    (void)state;
+    world_start_with(&w, 256);
+    address.sin_port = htons(link_server_port(w.server));
+    for (int i = 0; i < STRANGERS; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&address, sizeof address), 0);
+    }
+    world_for_ms(&w, 300);
+    world_connect(&w);
+    world_until(&w, here_down);
+    assert_int_equal(w.there.ups, 0); /* None has been here for long. */
+    world_for_ms(&w, 2000);
+    w.here.downs = 0;
+    world_connect(&w);
+    world_until(&w, both_up);
+    for (int i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    world_end(&w);
+}
+
 static void says_busy_when_the_port_is_taken(void **state)
 {
     struct world w;
@@ -718,6 +767,7 @@ int main(void)
         cmocka_unit_test(closes_a_link_that_is_still_being_made),
         cmocka_unit_test(comes_back_after_the_server_was_gone),
         cmocka_unit_test(gives_up_on_a_port_that_accepts_and_says_nothing),
+        cmocka_unit_test(makes_room_for_a_link_when_strangers_hold_all_places),
         cmocka_unit_test(says_busy_when_the_port_is_taken),
         cmocka_unit_test(answers_404_to_every_other_request),
         cmocka_unit_test(closes_1003_at_a_text_message),
