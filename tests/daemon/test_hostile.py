@@ -385,9 +385,11 @@ def send_garbage(ports):
     pieces = [b"\0" * 5000, random.randbytes(5000), b"\r\n" * 3000, b"\x16\x03\x01\xff\xff" + b"x" * 3000, client_hello() * 3,
               b"GET /" + b"a" * 50000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 20000,
               head + b"Content-Length: 18446744073709551616\r\n\r\n", head + b"Content-Length: 9223372036854775807\r\n\r\nx",
-              head + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx", head + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+              head + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
+              head + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
               head + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 100000, b"GET \xff\xfe HTTP/1.1\r\nHost: \xff\r\n\r\n",
-              b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n" * 300]
+              b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+              b"GET / HTTP/1.1\r\n\r\n" * 300]
     for port, _ in ports:
         for raw in pieces:
             with socket.create_connection(("127.0.0.1", port), timeout=0.1) as s:

@@ -112,7 +112,8 @@ static void stop_on_turn(void *owner)
     loop_stop(owner);
 }
 
-static void world_call(struct world *w, int argc, const char *const *argv, struct slice input)
+static void world_call_by(struct world *w, void *(*caller)(void *), int argc, const char *const *argv,
+                          struct slice input)
 {
     pthread_t thread;
     struct loop_timer poll = { 0 };
@@ -124,13 +125,18 @@ static void world_call(struct world *w, int argc, const char *const *argv, struc
     text_clear(&w->answer);
     loop_timer_set(&w->guard, loop_now_ms() + 10000);
     assert_int_equal(loop_timer_open(&poll, w->loop, stop_on_turn, w->loop), STATUS_OK);
-    assert_int_equal(pthread_create(&thread, NULL, program, w), 0);
+    assert_int_equal(pthread_create(&thread, NULL, caller, w), 0);
     while (pthread_tryjoin_np(thread, NULL) != 0) {
         loop_timer_set(&poll, loop_now_ms() + 5);
         assert_int_equal(loop_run(w->loop), STATUS_OK);
     }
     loop_timer_close(&poll);
     loop_timer_set(&w->guard, UINT64_MAX);
+}
+
+static void world_call(struct world *w, int argc, const char *const *argv, struct slice input)
+{
+    world_call_by(w, program, argc, argv, input);
 }
 
 static void carries_arguments_input_and_answer(void **state)
@@ -303,6 +309,51 @@ static void serves_no_more_than_sixteen_at_a_time(void **state)
     world_end(&w);
 }
 
+/* A call of "echo" with so much input that its answer never fits the socket; it is not read. */
+static int call_and_never_read(const struct world *w)
+{
+    static const uint8_t head[] = { 3,   4,   'e', 'c', 'h', 'o', 0,   9,  't',
+                                    'w', 'o', ' ', 'w', 'o', 'r', 'd', 's' };
+    static uint8_t request[4 + LARGE_BYTES];
+    struct writer to = writer_of(request, 4);
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    writer_u32(&to, LARGE_BYTES);
+    memcpy(request + 4, head, sizeof head);
+    memcpy(address.sun_path, w->path, strlen(w->path) + 1);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        (void)!send(fd, request, sizeof request, MSG_NOSIGNAL);
+    return fd;
+}
+
+static void *sixteen_who_never_read(void *argument)
+{
+    const struct world *w = argument;
+    int fds[16];
+
+    for (int i = 0; i < 16; i++)
+        fds[i] = call_and_never_read(w);
+    usleep(5200000);
+    program(argument);
+    for (int i = 0; i < 16; i++)
+        close(fds[i]);
+    return NULL;
+}
+
+static void makes_room_when_sixteen_do_not_read_their_answers(void **state)
+{
+    struct world w;
+    const char *const argv[] = { "echo", "", "two words" };
+
+    (void)state;
+    world_start(&w);
+    world_call_by(&w, sixteen_who_never_read, 3, argv, slice_of(NULL, 0));
+    assert_int_equal(w.status, STATUS_OK);
+    assert_int_equal(w.calls, 17);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +364,7 @@ int main(void)
         cmocka_unit_test(keeps_its_socket_to_its_user_and_to_one_daemon),
         cmocka_unit_test(replaces_a_socket_that_nobody_listens_on),
         cmocka_unit_test(serves_no_more_than_sixteen_at_a_time),
+        cmocka_unit_test(makes_room_when_sixteen_do_not_read_their_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
