@@ -59,6 +59,7 @@ npm:npm              tests with clients from npm
 systemd:systemd-analyze how well the units are hardened
 mandoc:mandoc        whether the man pages are clean
 chromium:chromium    tests of the pages
+chromium-sandbox     that browser for an ordinary user
 chromium-driver:chromedriver the way to drive that browser
 endef
 
