@@ -293,6 +293,9 @@ static void call_free(struct call *call)
 void calls_answer(struct calls *c, int outcome)
 {
     size_t answered = c->box->outbox ? c->handled : c->count;
+    const char *why =
+        c->box->outbox ? "the relay's store failed; nothing was done\n"
+                       : "the relay takes nothing: its store cannot be opened, which is tried each second\n";
 
     for (size_t i = 0; i < answered; i++) {
         struct call *call = &c->noted[i];
@@ -300,7 +303,7 @@ void calls_answer(struct calls *c, int outcome)
         if (outcome == STATUS_OK && i < c->handled)
             control_answer(call->control, call->exit_code, text_slice(&call->out));
         else
-            control_answer(call->control, 1, slice_text("the relay's store failed; nothing was done\n"));
+            control_answer(call->control, 1, slice_text(why));
         call_free(call);
     }
     c->count -= answered;

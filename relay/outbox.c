@@ -624,6 +624,11 @@ bool outbox_is_trusted(const struct outbox *o)
     return o->clock.trusted;
 }
 
+bool outbox_is_guessing(const struct outbox *o)
+{
+    return o->clock.guessed;
+}
+
 int64_t outbox_clock_offset_ms(const struct outbox *o)
 {
     return o->clock.offset_ms;

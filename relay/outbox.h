@@ -73,6 +73,8 @@ struct slice outbox_salt(const struct outbox *o); /* 16 random bytes of this sto
 /* The logical clock, Unix ms as best known. */
 uint64_t outbox_now_ms(const struct outbox *o, uint64_t elapsed_ms);
 bool outbox_is_trusted(const struct outbox *o);
+/* No trusted time was ever heard, in any boot: outbox_now_ms() follows the machine's clock. */
+bool outbox_is_guessing(const struct outbox *o);
 int64_t outbox_clock_offset_ms(const struct outbox *o);
 /* A trusted time was heard. What was accepted in this boot keeps its age. Needs a turn (it may write). */
 int outbox_trust(struct outbox *o, uint64_t trusted_ms, uint64_t elapsed_ms, int64_t wall_ms);

@@ -485,6 +485,17 @@ int uplink_pump(struct uplink *u, const struct branch_time *now)
 
 /* --- Opening --- */
 
+/* While its clock is untrusted the box judges by its clock's floor, which is nothing while it
+ * guesses. */
+static int64_t uplink_time_s(void *owner, bool *is_sure)
+{
+    const struct uplink *u = owner;
+    const struct outbox *o = u->box->outbox;
+
+    *is_sure = o && outbox_is_trusted(o);
+    return !o || outbox_is_guessing(o) ? 0 : (int64_t)(outbox_now_ms(o, clock_elapsed_ms()) / 1000);
+}
+
 static int uplink_open_client(struct uplink *u)
 {
     const struct options *o = u->box->options;
@@ -494,6 +505,7 @@ static int uplink_open_client(struct uplink *u)
                                            .key_file = o->uplink_key_file,
                                            .message_bytes_max = SESSION_FRAME_BYTES_MAX,
                                            .connect_ms_max = CONNECT_MS,
+                                           .time_s = uplink_time_s,
                                            .events = &events,
                                            .owner = u };
     int status = link_client_open(&u->client, u->box->loop, &options);

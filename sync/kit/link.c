@@ -18,6 +18,7 @@
 
 #include "sync/kit/crowd.h"
 #include "sync/kit/link_identity.h"
+#include "sync/kit/link_judge.h"
 #include "sync/kit/link_message.h"
 #include "sync/kit/link_queue.h"
 #include "sync/kit/link_url.h"
@@ -89,6 +90,7 @@ struct link_client {
     struct loop *loop;
     struct lws_vhost *vhost;
     struct link_client_options options;
+    struct link_judge judge;
     struct link_url url;
     struct resolver *resolver;
     struct link *links;
@@ -397,26 +399,6 @@ static void link_rise(struct link *k)
 
 /* --- The server's door ------------------------------------------------------------------------ */
 
-/* A certificate's one common name, as text without a NUL. */
-static bool link_peer_name(X509 *certificate, char *out, size_t room)
-{
-    X509_NAME *subject = X509_get_subject_name(certificate);
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1), length;
-    unsigned char *text = NULL;
-    bool good;
-
-    if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0)
-        return false;
-    length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    good = length > 0 && (size_t)length < room && !memchr(text, '\0', (size_t)length);
-    if (good) {
-        memcpy(out, text, (size_t)length);
-        out[length] = '\0';
-    }
-    OPENSSL_free(text);
-    return good;
-}
-
 static void *link_ask_owner(struct link_server *s, X509 *certificate)
 {
     char name[128];
@@ -424,7 +406,7 @@ static void *link_ask_owner(struct link_server *s, X509 *certificate)
     unsigned fingerprint_length = 0;
     struct tm until;
 
-    if (!link_peer_name(certificate, name, sizeof name) ||
+    if (!link_judge_name(certificate, name, sizeof name) ||
         X509_digest(certificate, EVP_sha256(), fingerprint, &fingerprint_length) != 1 ||
         fingerprint_length != 32 || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &until) != 1)
         return NULL;
@@ -466,12 +448,15 @@ static int link_admit(struct link *k)
 
 /* --- What lws tells --------------------------------------------------------------------------- */
 
-static void link_set_up_tls(SSL_CTX *tls, bool server)
+/* client NULL: a server's. */
+static void link_set_up_tls(SSL_CTX *tls, struct link_client *client)
 {
     static const unsigned char context[] = LINK_SUBPROTOCOL;
 
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
-    if (!server)
+    if (client && client->judge.time_s)
+        link_judge_use(tls, &client->judge);
+    if (client)
         return;
     SSL_CTX_set_session_id_context(tls, context, sizeof context - 1);
     SSL_CTX_set_num_tickets(tls, LINK_TICKETS);
@@ -532,8 +517,10 @@ static int link_callback(struct lws *wsi, enum lws_callback_reasons reason, void
         return reason == LWS_CALLBACK_WSI_DESTROY ? 0 : answer;
     }
     switch ((int)reason) {
-    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: link_set_up_tls(user, true); return 0;
-    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS: link_set_up_tls(user, false); return 0;
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: link_set_up_tls(user, NULL); return 0;
+    case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_CLIENT_VERIFY_CERTS:
+        link_set_up_tls(user, lws_vhost_user(lws_get_vhost(wsi)));
+        return 0;
     case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION: return length ? 0 : 1;
     case LWS_CALLBACK_HTTP: (void)lws_return_http_status(wsi, HTTP_STATUS_NOT_FOUND, NULL); return -1;
     default: return 0;
@@ -726,6 +713,7 @@ static int link_client_prepare(struct link_client *c, const struct link_identity
         .port = CONTEXT_PORT_NO_LISTEN,
         .protocols = link_client_protocols,
         .vhost_name = "link-client",
+        .user = c,
         .connect_timeout_secs = (unsigned)(c->options.connect_ms_max / 1000u + 1),
         .alpn = "http/1.1",
         .retry_and_idle_policy = &link_no_pings,
@@ -753,6 +741,7 @@ int link_client_open(struct link_client **out, struct loop *l, const struct link
         return status;
     c->loop = l;
     c->options = *options;
+    c->judge = (struct link_judge){ .time_s = options->time_s, .owner = options->owner };
     if ((status = link_url_read(&c->url, options->url)) == STATUS_OK &&
         (status = resolver_open(&c->resolver, l, c->url.host, link_client_resolved, c)) == STATUS_OK &&
         (status = link_identity_read(&identity, options->ca_file, options->certificate_file,

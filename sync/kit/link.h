@@ -55,6 +55,9 @@ struct link_client_options {
     const char *certificate_file, *key_file; /* NULL both: none is shown. */
     size_t message_bytes_max;
     uint64_t connect_ms_max; /* TCP, TLS and upgrade together; then it counts as down. */
+    /* The time (Unix seconds) by which the server's certificates are judged. *is_sure = false: it is at least
+     * so late, and whether a certificate is good already is not asked. NULL: the machine's clock. */
+    int64_t (*time_s)(void *owner, bool *is_sure);
     const struct link_events *events;
     void *owner;
 };
