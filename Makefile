@@ -55,6 +55,7 @@ libcmocka-dev        unit tests
 openssl:openssl      whether others read our certificates
 zlib1g-dev           the sample of traffic in the tests
 python3:python3      tests of the daemons
+faketime:faketime    clocks that are wrong, in those tests
 npm:npm              tests with clients from npm
 systemd:systemd-analyze how well the units are hardened
 mandoc:mandoc        whether the man pages are clean

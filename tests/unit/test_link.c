@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "sync/kit/clock.h"
 #include "sync/kit/link.h"
 #include "sync/protocol/status.h"
 
@@ -182,17 +181,6 @@ static void world_serve(struct world *w, uint16_t port)
     assert_int_equal(link_server_open(&w->server, w->loop, &options), STATUS_OK);
 }
 
-/* By what time the client judges the server's certificates. */
-static int64_t judged_s;
-static bool judged_surely;
-
-static int64_t tell_time(void *owner, bool *is_sure)
-{
-    (void)owner;
-    *is_sure = judged_surely;
-    return judged_s;
-}
-
 static void world_aim(struct world *w, const char *host, uint16_t port, const char *ca, const char *identity,
                       size_t message_bytes_max)
 {
@@ -202,7 +190,6 @@ static void world_aim(struct world *w, const char *host, uint16_t port, const ch
         .ca_file = in_folder(ca),
         .message_bytes_max = message_bytes_max,
         .connect_ms_max = 3000,
-        .time_s = tell_time,
         .events = &events,
         .owner = &w->here,
     };
@@ -225,8 +212,6 @@ static void world_start_with(struct world *w, unsigned descriptors_max)
 
     memset(w, 0, sizeof *w);
     w->here.world = w->there.world = w;
-    judged_s = clock_wall_ms() / 1000;
-    judged_surely = true;
     assert_int_equal(loop_open(&w->loop, &options), STATUS_OK);
     assert_int_equal(loop_timer_open(&w->guard, w->loop, world_overslept, w), STATUS_OK);
     world_serve(w, 0);
@@ -374,33 +359,6 @@ static void refuses_a_server_of_an_unknown_ca(void **state)
     world_start(&w);
     world_aim(&w, "127.0.0.1", link_server_port(w.server), "other-ca.pem", "box", MESSAGE_BYTES_MAX);
     expect_refusal(&w);
-}
-
-static void refuses_a_server_at(int64_t time_s, bool is_sure)
-{
-    struct world w;
-
-    world_start(&w);
-    judged_s = time_s;
-    judged_surely = is_sure;
-    expect_refusal(&w);
-}
-
-static void judges_a_server_by_the_time_that_its_owner_tells(void **state)
-{
-    struct world w;
-
-    (void)state;
-    refuses_a_server_at(2524608000, true); /* 2050 */
-    refuses_a_server_at(2524608000, false);
-    refuses_a_server_at(86400, true); /* 1970 */
-    /* Who is not sure asks only whether it is over. */
-    world_start(&w);
-    judged_s = 0;
-    judged_surely = false;
-    world_connect(&w);
-    world_until(&w, both_up);
-    world_end(&w);
 }
 
 static void refuses_a_server_whose_certificate_is_for_another_host(void **state)
@@ -801,7 +759,6 @@ int main(void)
         cmocka_unit_test(refuses_a_client_of_an_unknown_ca),
         cmocka_unit_test(refuses_a_client_that_the_owner_does_not_admit),
         cmocka_unit_test(refuses_a_server_of_an_unknown_ca),
-        cmocka_unit_test(judges_a_server_by_the_time_that_its_owner_tells),
         cmocka_unit_test(refuses_a_server_whose_certificate_is_for_another_host),
         cmocka_unit_test(resolves_a_name_off_the_loop),
         cmocka_unit_test(closes_1009_at_a_message_too_large),
