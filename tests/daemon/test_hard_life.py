@@ -183,16 +183,16 @@ def test_a_damaged_store_gives_back_what_can_be_read():
         kept = box.status()["queue"]["messages"]
         print(f"      {kept} of {len(ids)} outlived some pages of noise")
         # Either the pages were met at the start (salvaged) or they will be by those who read them.
-        for i in random.sample(ids, 40):
-            state = box.get(f"/zajel/v1/messages/{i}")
-            assert state.status in (200, 404, 503), state.body
+        states = [box.get(f"/zajel/v1/messages/{i}").status for i in ids]
+        assert set(states) <= {200, 404, 503}, set(states)
         wait_for(box.ready, 20)
         box.text(CUSTOMER, "after the damage")
         if "store_damaged" in box.relay.log_text():
             assert glob.glob(f"{box.state}/relay.db.damaged-*")
             doctor = {f["check"]: f for f in json.loads(box.relay.verb("doctor", "--json", check=False).stdout)}
             assert doctor["damaged files"]["grade"] == "warn", doctor
-        assert kept >= 0.7 * len(ids)
+        # A page of messages costs some ten of them, one of the tree above it some sixty.
+        assert kept >= 0.4 * len(ids)
 
 
 def test_a_damaged_log_costs_at_most_what_it_held():
@@ -496,7 +496,14 @@ def test_one_customers_backlog_slows_nobody_else():
         w.start()
         filler = Filler(w.branch, CUSTOMER, count, lane="chat")
         filler.start()
+        accepts = []
+        while filler.is_alive():
+            began = time.monotonic()
+            w.branch.text(f"25472100{len(accepts):04d}", "meanwhile")
+            accepts.append(time.monotonic() - began)
+            time.sleep(0.05)
         filler.done()
+        assert max(accepts) < 2, f"an accept beside them took {max(accepts):.1f} s"
         wait_for(lambda: w.branch.status()["queue"]["messages"] == 0, 60, 0.2)
         backlog = w.gateway_status()["courier"]["pending"]
         assert backlog > count * 0.9, backlog
@@ -508,13 +515,13 @@ def test_one_customers_backlog_slows_nobody_else():
             took.append(time.monotonic() - began)
         print(f"      others, beside {backlog} of one customer: {max(took):.2f} s at most")
         assert max(took) < 5, took
-        # His own come in their order.
+        # His own come once, at their pace.
         his = seen.texts(w, CUSTOMER)
         assert len(his) < count / 2 and len(set(his)) == len(his)
 
 
 def test_many_that_wait_cost_no_memory_and_little_time():
-    count = 8000 if QUICK else 40000
+    count = 8000 if QUICK else 100000
     with Box() as box:
         box.start()
         box.text(CUSTOMER, "first")
@@ -526,13 +533,13 @@ def test_many_that_wait_cost_no_memory_and_little_time():
         print(f"      {count} accepted in {time.monotonic() - began:.1f} s")
         assert box.status()["queue"]["messages"] == count + 1
         grown = box.rss_anon() - before
-        assert grown < 4 << 20, f"{grown >> 10} KB more for {count} waiting"
+        assert "asan" in BUILD or grown < 4 << 20, f"{grown >> 10} KB more for {count} waiting"
         box.relay.kill()
         began = time.monotonic()
         box.start()
         took = time.monotonic() - began
         print(f"      ready {took:.2f} s after a kill, {box.rss_anon() >> 10} KB of its own")
-        assert took < 5 and box.rss_anon() < 8 << 20, (took, box.rss_anon())
+        assert took < 5 and ("asan" in BUILD or box.rss_anon() < 8 << 20), (took, box.rss_anon())
         assert box.status()["queue"]["messages"] == count + 1
 
 
