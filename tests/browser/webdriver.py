@@ -80,7 +80,8 @@ class Browser:
         self._in_session("POST", f"/element/{element}/value", {"text": text.replace("\n", "\ue007")})
 
     def text(self, selector):
-        return self._in_session("GET", f"/element/{self.find(selector)}/text")
+        # In one step: a page that refreshes itself may be another one by the next.
+        return self.script("const e = document.querySelector(arguments[0]); return e ? e.innerText : '';", selector)
 
     def complaints(self):
         """What the page's console holds of errors, a blocked script or style among them."""
