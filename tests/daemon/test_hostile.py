@@ -431,7 +431,7 @@ def test_slow_and_half_open_connections_keep_nobody_out():
         for port, is_tls in ports if not QUICK else ports[:1]:
             count = 350 if port == w.webhook_port else 160
             with others_are_served(w, f"slow clients of port {ports.index((port, is_tls)) + 1} of {len(ports)}", 16):
-                besiege([(port, is_tls)], count, 1.2 if QUICK else 2)
+                besiege([(port, is_tls)], count, 2.5)
         with others_are_served(w, "slow clients of all ports", 24):
             besiege(ports, 160, 1.2 if QUICK else 3)
         assert over_tls(w, tls_port)

@@ -35,12 +35,14 @@ static bool is_over(int fd)
 static void client_comes_when_all_places_are_held(struct httpd *w)
 {
     int fds[PLACES];
+    uint64_t began_ms = loop_now_ms();
 
     for (int i = 0; i < PLACES; i++) {
         fds[i] = httpd_dial(w);
         httpd_say(fds[i], i % 2 ? "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf" : "GET /");
     }
     httpd_ask(w, ASK, "|plain");
+    w->waits = (long)(loop_now_ms() - began_ms);
     hang_up(fds, PLACES);
 }
 
@@ -53,6 +55,7 @@ static void makes_room_when_all_places_are_held_by_who_does_not_ask(void **state
     httpd_run(&w, client_comes_when_all_places_are_held);
     httpd_assert_heard(&w, "GET|/x|");
     assert_int_equal(w.asked, 1);
+    assert_in_range(w.waits, 400, 3000); /* In milliseconds; their time-out would come after five seconds. */
     httpd_close(&w);
 }
 
