@@ -74,10 +74,10 @@ def others_are_served(world, name, rss_mib=8):
     already, honest, began = len(world.received()), Honest(world), time.monotonic()
     honest.start()
     yield
+    wait_for(lambda: honest.count >= 3, 5 * SERVED_S)  # An attack that is over at once is still measured.
     honest.over = True
     honest.join()
     assert not honest.wrong, f"{name}: {honest.wrong[:5]} of {len(honest.wrong)}"
-    assert honest.count >= 2, f"{name}: only {honest.count} posts"
     wait_for(lambda: len(world.received()) >= already + honest.count, 10, 0.05)
     assert len(world.received()) == already + honest.count
     for d, (rss, lines) in zip(daemons, before):
